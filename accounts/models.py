@@ -1,0 +1,147 @@
+from typing import Any, ClassVar
+
+from django.contrib.auth.models import (
+    AbstractBaseUser,
+    BaseUserManager,
+    PermissionsMixin,
+)
+from django.core.validators import RegexValidator
+from django.db import models
+from django.db.models.functions import Lower, Now
+
+from audit import triggers
+from audit.models import UUIDv7
+
+phone_validator = RegexValidator(
+    r"^\+[1-9]\d{6,14}$", "Give the number as +, country code, number."
+)
+
+
+class Language(models.TextChoices):
+    EN = "en", "English"
+    ES = "es", "Spanish"
+    FR = "fr", "French"
+    PT = "pt", "Portuguese"
+
+
+class Row(models.Model):
+    """A row of any table: a key that sorts by age, and when it was made and last changed."""
+
+    id = models.UUIDField(primary_key=True, db_default=UUIDv7(), editable=False)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    updated_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        abstract = True
+
+
+class Tenant(Row):
+    """An organisation that uses Backfill."""
+
+    class Kind(models.TextChoices):
+        CLINIC = "clinic"
+        SALON = "salon"
+        VENUE_OPERATOR = "venue_operator"
+        ORGANIZER = "organizer"
+
+    name = models.CharField(max_length=200)
+    slug = models.SlugField(unique=True)
+    kind = models.CharField(max_length=20, choices=Kind)
+    version = models.BigIntegerField(db_default=1, editable=False)
+
+    class Meta:
+        triggers = [triggers.touch(version=True)]
+        constraints = [
+            models.CheckConstraint(
+                name="tenant_kind",
+                condition=models.Q(kind__in=["clinic", "salon", "venue_operator", "organizer"]),
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class TenantRow(Row):
+    """A row that one tenant may see."""
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="+", db_index=False)
+
+    class Meta:
+        abstract = True
+
+
+class UserManager(BaseUserManager["User"]):
+    """Makes users; Django's own commands ask for it by this name."""
+
+    def create_user(self, email: str, password: str | None = None, **fields: Any) -> "User":
+        """Make a user who logs in with this address."""
+        user = self.model(email=self.normalize_email(email), **fields)
+        user.set_password(password)
+        user.save(using=self._db)
+        return user
+
+    def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> "User":
+        """Make a user who may do everything, in every tenant."""
+        return self.create_user(email, password, is_superuser=True, **fields)
+
+    def get_by_natural_key(self, username: str | None) -> "User":
+        """Find the user of a login; addresses differ in more than their case."""
+        return self.get(email__iexact=username)
+
+
+class User(Row, AbstractBaseUser, PermissionsMixin):
+    """Who logs in. What they may do follows from their memberships, tenant by tenant."""
+
+    email = models.EmailField(unique=True)
+    name = models.CharField(max_length=200)
+    phone = models.CharField(max_length=16, blank=True, validators=[phone_validator])
+    language = models.CharField(max_length=5, choices=Language, default=Language.EN)
+    is_active = models.BooleanField(default=True)
+
+    objects: ClassVar[UserManager] = UserManager()
+
+    USERNAME_FIELD = "email"
+    REQUIRED_FIELDS: ClassVar[list[str]] = ["name"]
+
+    class Meta:
+        triggers = [triggers.touch()]
+        constraints = [models.UniqueConstraint(Lower("email"), name="user_email")]
+
+    def __str__(self) -> str:
+        return self.email
+
+    @property
+    def is_staff(self) -> bool:
+        """Whether the admin lets them in: it is asked on each request, so removal works at once."""
+        if self.is_superuser:
+            return True
+        return Membership.objects.filter(
+            user=self, role__in=[Membership.Role.ADMIN, Membership.Role.STAFF]
+        ).exists()
+
+
+class Membership(TenantRow):
+    """What a user is in a tenant."""
+
+    class Role(models.TextChoices):
+        ADMIN = "admin"
+        STAFF = "staff"
+        PROVIDER = "provider"
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
+    role = models.CharField(max_length=10, choices=Role)
+    version = models.BigIntegerField(db_default=1, editable=False)
+
+    class Meta:
+        triggers = [triggers.touch(version=True)]
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "user"], name="membership_once"),
+            models.CheckConstraint(
+                name="membership_role",
+                condition=models.Q(role__in=["admin", "staff", "provider"]),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.role} of {self.tenant_id}"

@@ -1,0 +1,22 @@
+"""What a function refuses to do. Each refusal has its class beside the function that raises it."""
+
+from typing import ClassVar
+
+
+class Refused(Exception):
+    """Nothing was changed; `code` is stable, `field` is the argument at fault, where it is one."""
+
+    code: ClassVar[str] = "refused"
+
+    def __init__(self, detail: str, *, field: str | None = None) -> None:
+        super().__init__(detail)
+        self.field = field
+
+
+class NotFound(Refused):
+    """There is no such row, or it is another tenant's: the two are not told apart."""
+
+    code = "not_found"
+
+    def __init__(self, field: str, id: object) -> None:
+        super().__init__(f"There is no {field.replace('_', ' ')} {id}.", field=field)

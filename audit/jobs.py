@@ -1,0 +1,149 @@
+"""Job runs: what the workers did, when, and what failed."""
+
+import traceback
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from celery import Task, current_app
+from django.db import InterfaceError, OperationalError, transaction
+from django.db.models import F
+
+from audit import clock
+from audit.errors import Refused
+from audit.models import JobRun
+
+KEEP = timedelta(days=7)
+
+
+class Job(Task):  # type: ignore[type-arg]
+    """The class of every task: retries what can pass, and keeps a `JobRun` of each run.
+
+    A task takes ids as positional arguments and returns its counts, `{"holds": 3}`. A lost
+    connection, a deadlock or a lock timeout is tried again three times, later each time.
+    """
+
+    ignore_result = True
+    autoretry_for = (OperationalError, InterfaceError)
+    max_retries = 3
+    retry_backoff = True
+    retry_backoff_max = 60
+    retry_jitter = True
+
+    def before_start(self, task_id: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Write the run down as running; a redelivery or a retry is one more attempt of it."""
+        now = clock.now()
+        request = self.request
+        created = {
+            "task": self.name,
+            "queue": (request.delivery_info or {}).get("routing_key") or "",
+            "args": [str(arg) for arg in args],
+            "started_at": now,
+        }
+        now_running: dict[str, Any] = {
+            "state": JobRun.State.RUNNING,
+            "worker": request.hostname or "",
+            "finished_at": None,
+            "error_class": "",
+            "trace": "",
+        }
+        JobRun.objects.update_or_create(
+            task_id=task_id,
+            defaults={**now_running, "attempts": F("attempts") + 1},
+            create_defaults={**now_running, **created},
+        )
+
+    def on_success(
+        self, retval: Any, task_id: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        """Close the run with the counts that the task returned."""
+        counts = retval if isinstance(retval, dict) else {}
+        _close(task_id=task_id, state=JobRun.State.SUCCEEDED, counts=counts)
+
+    def on_retry(
+        self,
+        exc: Exception,
+        task_id: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        einfo: Any,
+    ) -> None:
+        """Note why the attempt failed; the run goes on."""
+        cause = exc.__cause__ or exc
+        JobRun.objects.filter(task_id=task_id).update(
+            state=JobRun.State.WAITING, error_class=_name(cause), trace=_trace(cause)
+        )
+
+    def on_failure(
+        self,
+        exc: Exception,
+        task_id: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        einfo: Any,
+    ) -> None:
+        """Close the run as failed; it stays until a person retries or dismisses it."""
+        _close(
+            task_id=task_id,
+            state=JobRun.State.FAILED,
+            error_class=_name(exc),
+            trace=_trace(exc),
+        )
+
+
+def _close(*, task_id: str, **columns: Any) -> None:
+    JobRun.objects.filter(task_id=task_id).update(finished_at=clock.now(), **columns)
+
+
+def _name(exc: BaseException) -> str:
+    return f"{type(exc).__module__}.{type(exc).__qualname__}"
+
+
+def _trace(exc: BaseException) -> str:
+    """Where it happened, without what the message says: a database's message quotes the row."""
+    frames = traceback.extract_tb(exc.__traceback__)
+    return "\n".join(f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames)
+
+
+class NotFailed(Refused):
+    """The run is not there, or it did not fail or was retried or dismissed already."""
+
+    code = "job_not_failed"
+
+
+@transaction.atomic
+def retry(*, run_id: UUID) -> None:
+    """Send a failed run's task again, once.
+
+    :raises NotFailed: if it has not failed, or somebody was quicker.
+    """
+    run = _failed(run_id=run_id)
+    run.state = JobRun.State.RETRIED
+    run.save(update_fields=["state"])
+    transaction.on_commit(
+        lambda: current_app.send_task(run.task, args=run.args, queue=run.queue or None)
+    )
+
+
+@transaction.atomic
+def dismiss(*, run_id: UUID) -> None:
+    """Put a failed run aside.
+
+    :raises NotFailed: as `retry`.
+    """
+    run = _failed(run_id=run_id)
+    run.state = JobRun.State.DISMISSED
+    run.save(update_fields=["state"])
+
+
+def _failed(*, run_id: UUID) -> JobRun:
+    run = JobRun.objects.select_for_update().filter(pk=run_id, state=JobRun.State.FAILED).first()
+    if run is None:
+        raise NotFailed(f"Job run {run_id} is not a failed one.")
+    return run
+
+
+def prune(*, now: datetime) -> int:
+    """Delete the runs that ended well, or were seen to, more than `KEEP` ago; return how many."""
+    ended = [JobRun.State.SUCCEEDED, JobRun.State.RETRIED, JobRun.State.DISMISSED]
+    return JobRun.objects.filter(state__in=ended, finished_at__lt=now - KEEP).delete()[0]

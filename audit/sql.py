@@ -1,0 +1,22 @@
+"""Named SQL: the text lives in `<app>/sql/<verb_noun>.sql`, whose head says what it locks."""
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from django.apps import apps
+from django.db import connection
+
+
+@cache
+def text(*, app: str, name: str) -> str:
+    """Read a statement."""
+    return (Path(apps.get_app_config(app).path) / "sql" / f"{name}.sql").read_text()
+
+
+def run(*, app: str, name: str, params: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    """Run a statement and return its rows."""
+    with connection.cursor() as cursor:
+        cursor.execute(text(app=app, name=name), params)
+        return cursor.fetchall() if cursor.description else []

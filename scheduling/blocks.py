@@ -1,0 +1,148 @@
+"""Time blocks: periods cut out of a provider's or a whole facility's availability."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.db.backends.postgresql.psycopg_any import DateTimeTZRange
+from django.db.models import QuerySet
+
+from audit import events, sql
+from audit.errors import NotFound
+from audit.events import Actor
+from scheduling import slots
+from scheduling.models import (
+    Appointment,
+    Facility,
+    Provider,
+    ProviderFacility,
+    Slot,
+    TimeBlock,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """A new block, and the booked appointments under it, which staff must settle."""
+
+    block: TimeBlock
+    conflicts: Sequence[Appointment]
+
+
+@transaction.atomic
+def create(
+    *, facility_id: UUID, provider_id: UUID | None, starts_at: datetime, ends_at: datetime,
+    reason: str, actor: Actor, now: datetime,
+) -> Blocked:  # fmt: skip
+    """Block a period: open and reserved slots become blocked, held ones once their holds are.
+
+    Locks provider, slot.
+
+    :raises NotFound: if the facility is not there, or the provider does not work at it.
+    :raises ValidationError: naming `ends_at` if the period is empty or over.
+    """
+    if ends_at <= starts_at:
+        raise ValidationError({"ends_at": "A block ends after it starts."})
+    if ends_at <= now:
+        raise ValidationError({"ends_at": "A block ends in the future."})
+    facility = Facility.objects.filter(pk=facility_id).first()
+    if facility is None:
+        raise NotFound("facility", facility_id)
+    posted = ProviderFacility.objects.filter(facility=facility_id)
+    if provider_id is not None and not posted.filter(provider=provider_id).exists():
+        raise NotFound("provider", provider_id)
+    providers = Provider.objects.filter(providerfacility__facility=facility_id)
+    if provider_id is not None:
+        providers = providers.filter(pk=provider_id)
+    list(providers.select_for_update(of=("self",), no_key=True).order_by("pk").values_list("pk"))
+    period = DateTimeTZRange(starts_at, ends_at)
+    under = slots.lock(
+        slot_ids=_under(facility_id=facility_id, provider_id=provider_id, period=period)
+    )
+    block = TimeBlock.objects.create(
+        tenant_id=facility.tenant_id,
+        facility=facility,
+        provider_id=provider_id,
+        period=period,
+        reason=reason,
+    )
+    reserved = [slot for slot in under if slot.status == Slot.Status.RESERVED]
+    slots.drop_reservations(slots=reserved, reason="blocked", actor=actor, now=now)
+    ids = [slot.pk for slot in under]
+    slots.land(slot_ids=ids, was=Slot.Status.OPEN, actor=actor, now=now)
+    booked = [slot.pk for slot in under if slot.status == Slot.Status.BOOKED]
+    conflicts = list(
+        Appointment.objects.filter(slot__in=booked, status=Appointment.Status.BOOKED).order_by("pk")
+    )
+    _record(
+        kind="block.created",
+        block=block,
+        actor=actor,
+        at=now,
+        data={
+            "starts_at": starts_at.isoformat(),
+            "ends_at": ends_at.isoformat(),
+            "conflicts": len(conflicts),
+        },
+    )
+    return Blocked(block, conflicts)
+
+
+@transaction.atomic
+def remove(*, block_id: UUID, actor: Actor, now: datetime) -> None:
+    """Take a block away: its slots open again, unless another block overlaps them. Locks slot.
+
+    :raises NotFound: if it is not there.
+    """
+    block = TimeBlock.objects.select_for_update().filter(pk=block_id).first()
+    if block is None:
+        raise NotFound("block", block_id)
+    under = slots.lock(
+        slot_ids=_under(
+            facility_id=block.facility_id, provider_id=block.provider_id, period=block.period
+        )
+    )
+    _record(kind="block.removed", block=block, actor=actor, at=now, data={})
+    block.delete()
+    ids = [slot.pk for slot in under]
+    slots.land(slot_ids=ids, was=Slot.Status.BLOCKED, actor=actor, now=now)
+
+
+@transaction.atomic
+def apply(*, now: datetime, limit: int) -> int:
+    """Block coming open slots that a block overlaps: made while the block was; return how many."""
+    rows = sql.run(
+        app="scheduling", name="find_open_under_block", params={"now": now, "limit": limit}
+    )
+    found = slots.lock(slot_ids=[slot for (slot,) in rows])
+    ids = [slot.pk for slot in found]
+    return len(slots.land(slot_ids=ids, was=Slot.Status.OPEN, actor=events.SYSTEM, now=now))
+
+
+def _under(
+    *, facility_id: UUID, provider_id: UUID | None, period: DateTimeTZRange
+) -> QuerySet[Slot, UUID]:
+    found = Slot.objects.filter(facility=facility_id, period__overlap=period)
+    if provider_id is not None:
+        found = found.filter(provider=provider_id)
+    return found.exclude(status=Slot.Status.RETIRED).values_list("pk", flat=True)
+
+
+def _record(
+    *, kind: str, block: TimeBlock, actor: Actor, at: datetime, data: dict[str, Any]
+) -> None:
+    events.record(
+        kind=kind,
+        tenant_id=block.tenant_id,
+        subject_type="block",
+        subject_id=block.pk,
+        actor=actor,
+        at=at,
+        facility_id=block.facility_id,
+        provider_id=block.provider_id,
+        data=data,
+    )

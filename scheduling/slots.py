@@ -1,0 +1,227 @@
+"""Slots: locking, reserving and freeing them.
+
+A claim (reserved, held or booked) is made under its provider's lock, so that the provider is
+claimed once at any instant; the exclusion constraint on the table promises it besides.
+"""
+
+from collections.abc import Collection
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import Q
+
+from audit import events, sql
+from audit.errors import NotFound, Refused
+from audit.events import Actor
+from audit.models import Event
+from scheduling.models import Patient, Provider, Slot, TimeBlock
+
+RESERVATION = timedelta(minutes=10)
+
+
+class SlotTaken(Refused):
+    """The slot is not open, or its provider is claimed in an overlapping slot."""
+
+    code = "slot_taken"
+
+
+class SlotBlocked(Refused):
+    """A time block overlaps the slot."""
+
+    code = "slot_blocked"
+
+
+class SlotPast(Refused):
+    """The slot has begun."""
+
+    code = "slot_past"
+
+
+class NotReserved(Refused):
+    """The slot is not reserved, or it is reserved by somebody else."""
+
+    code = "slot_not_reserved"
+
+
+def lock_for_claim(*, slot_ids: Collection[UUID], patient_id: UUID | None = None) -> list[Slot]:
+    """Lock the slots' providers, the patient, then the slots; return them as in `slot_ids`.
+
+    :raises NotFound: if a slot is not there, or the patient is not one of the slots' tenant.
+    """
+    providers = Provider.objects.filter(slot__in=slot_ids).order_by("id")
+    list(providers.select_for_update(of=("self",), no_key=True).values_list("id"))
+    patient = None
+    if patient_id is not None:
+        patient = Patient.objects.select_for_update(no_key=True).filter(pk=patient_id).first()
+    slots = {slot.pk: slot for slot in lock(slot_ids=slot_ids)}
+    for slot_id in slot_ids:
+        if slot_id not in slots:
+            raise NotFound("slot", slot_id)
+        if patient_id and (patient is None or patient.tenant_id != slots[slot_id].tenant_id):
+            raise NotFound("patient", patient_id)
+    return [slots[slot_id] for slot_id in slot_ids]
+
+
+def lock(*, slot_ids: Collection[UUID]) -> list[Slot]:
+    """Lock slots in the order of their ids. Enough for freeing them; a claim locks more."""
+    found = Slot.objects.select_for_update(no_key=True).filter(pk__in=slot_ids)
+    return list(found.order_by("pk"))
+
+
+def check_claimable(*, slot: Slot, now: datetime, claim: Slot.Status | None = None) -> None:
+    """Check a slot that `lock_for_claim` returned: open, or under the claim to be taken over.
+
+    :raises SlotTaken: if it is not open, or overlaps another claim of its provider.
+    :raises SlotBlocked: if a time block overlaps it.
+    :raises SlotPast: if it has begun.
+    """
+    if slot.period.lower <= now:
+        raise SlotPast(f"Slot {slot.pk} has begun.", field="slot")
+    if slot.status == Slot.Status.BLOCKED or is_blocked(slot=slot):
+        raise SlotBlocked(f"Slot {slot.pk} is blocked.", field="slot")
+    others = Slot.objects.filter(
+        provider_id=slot.provider_id, period__overlap=slot.period, status__in=Slot.CLAIMED
+    )
+    if slot.status != (claim or Slot.Status.OPEN) or others.exclude(pk=slot.pk).exists():
+        raise SlotTaken(f"Slot {slot.pk} is taken.", field="slot")
+
+
+def is_blocked(*, slot: Slot) -> bool:
+    """Whether a time block overlaps the slot, whatever its status says yet."""
+    return TimeBlock.objects.filter(
+        Q(provider__isnull=True) | Q(provider=slot.provider_id),
+        facility=slot.facility_id,
+        period__overlap=slot.period,
+    ).exists()
+
+
+def move(*, slot: Slot, to: Slot.Status, **columns: Any) -> None:
+    """Write a locked slot's new status, unless it is not what the lock showed.
+
+    :raises SlotTaken: if it moved, which says that the caller did not lock it.
+    """
+    moved = Slot.objects.filter(pk=slot.pk, status=slot.status).update(
+        status=to, **{"reserved_until": None, "reserved_by": None, **columns}
+    )
+    if not moved:
+        raise SlotTaken(f"Slot {slot.pk} is taken.", field="slot")
+    slot.refresh_from_db()
+
+
+def fact(
+    *, kind: str, slot: Slot, was: str | None, actor: Actor, at: datetime, **columns: Any
+) -> Event:
+    """Make the event of something that happened to a slot."""
+    return Event(
+        kind=kind,
+        tenant_id=slot.tenant_id,
+        subject_type="slot",
+        subject_id=slot.pk,
+        actor_type=actor.type,
+        actor_id=actor.id,
+        slot_id=slot.pk,
+        facility_id=slot.facility_id,
+        provider_id=slot.provider_id,
+        previous_status=was,
+        new_status=slot.status,
+        at=at,
+        **columns,
+    )
+
+
+@transaction.atomic
+def reserve(*, slot_id: UUID, patient_id: UUID, actor: Actor, now: datetime) -> Slot:
+    """Keep an open slot for a patient for ten minutes. Locks provider, patient, slot.
+
+    :raises NotFound, SlotTaken, SlotBlocked, SlotPast: see `lock_for_claim`, `check_claimable`.
+    """
+    [slot] = lock_for_claim(slot_ids=[slot_id], patient_id=patient_id)
+    check_claimable(slot=slot, now=now)
+    until = now + RESERVATION
+    move(slot=slot, to=Slot.Status.RESERVED, reserved_until=until, reserved_by=patient_id)
+    made = fact(
+        kind="reservation.made",
+        slot=slot,
+        was=Slot.Status.OPEN,
+        actor=actor,
+        at=now,
+        data={"reserved_until": until.isoformat()},
+    )
+    events.record_all(events=[made])
+    return slot
+
+
+@transaction.atomic
+def release(*, slot_id: UUID, actor: Actor, now: datetime, patient_id: UUID | None = None) -> Slot:
+    """Give a reservation up, for `patient_id` only their own. Locks slot.
+
+    :raises NotFound: if the slot is not there.
+    :raises NotReserved: if it is not reserved, or not by this patient.
+    """
+    slot = next(iter(lock(slot_ids=[slot_id])), None)
+    if slot is None:
+        raise NotFound("slot", slot_id)
+    theirs = patient_id is None or slot.reserved_by_id == patient_id
+    if slot.status != Slot.Status.RESERVED or not theirs:
+        raise NotReserved(f"Slot {slot_id} is not reserved.", field="slot")
+    drop_reservations(slots=[slot], reason="released", actor=actor, now=now)
+    slot.refresh_from_db()
+    return slot
+
+
+@transaction.atomic
+def release_expired(*, now: datetime, limit: int) -> int:
+    """Free reservations that ran out, at most `limit`; return how many.
+
+    Slots that somebody has locked are left for the next run. Locks slot.
+    """
+    due = Slot.objects.select_for_update(no_key=True, skip_locked=True).filter(
+        status=Slot.Status.RESERVED, reserved_until__lte=now
+    )
+    slots = list(due.order_by("pk")[:limit])
+    drop_reservations(slots=slots, reason="lapsed", actor=events.SYSTEM, now=now)
+    return len(slots)
+
+
+def drop_reservations(*, slots: Collection[Slot], reason: str, actor: Actor, now: datetime) -> None:
+    """Free locked slots that are reserved, saying why: `released`, `lapsed` or `blocked`."""
+    events.record_all(
+        events=[
+            fact(
+                kind="reservation.released",
+                slot=slot,
+                was=None,
+                actor=actor,
+                at=now,
+                data={"reason": reason},
+            )
+            for slot in slots
+        ]
+    )
+    land(slot_ids=[slot.pk for slot in slots], was=Slot.Status.RESERVED, actor=actor, now=now)
+
+
+def land(*, slot_ids: Collection[UUID], was: str, actor: Actor, now: datetime) -> dict[UUID, str]:
+    """Put locked slots with status `was` where they belong; return the new status of what moved.
+
+    Retired when no rule makes it any longer, blocked when a block overlaps it, else open: this is
+    how every claim ends, and how blocks take hold.
+    """
+    if not slot_ids:
+        return {}
+    rows = sql.run(
+        app="scheduling",
+        name="land_slots",
+        params={
+            "slots": list(slot_ids),
+            "was": str(was),
+            "actor_type": actor.type,
+            "actor_id": actor.id,
+            "now": now,
+        },
+    )
+    opened = {facility for _, status, facility in rows if status == Slot.Status.OPEN}
+    events.announce(kind="slot.opened", ids=opened)
+    return {slot: status for slot, status, _ in rows}

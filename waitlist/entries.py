@@ -1,0 +1,368 @@
+"""Entries: joining a queue, changing one's wishes, leaving, and what time does to them."""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
+
+from accounts.models import Tenant, User
+from audit import events, locks, sql
+from audit.errors import NotFound, Refused
+from audit.events import Actor
+from scheduling import slots
+from scheduling.models import Patient, Provider, ProviderFacility, Service
+from waitlist import holds, queues, ranking
+from waitlist.models import ACTIVE, EntryNote, Hold, Queue, WaitlistEntry, WaitlistPolicy
+
+# What may be wished, and changed later; `urgency` is for staff to set.
+WISHES = frozenset(
+    {
+        "provider_id",
+        "provider_required",
+        "service_id",
+        "any_facility",
+        "preferred_days",
+        "preferred_time",
+        "earliest",
+        "latest",
+        "dates_flexible",
+        "urgency",
+        "metadata",
+    }
+)
+
+
+class AlreadyWaiting(Refused):
+    """The requester waits at this facility for this provider (and service) already."""
+
+    code = "already_waiting"
+
+
+class QueueFull(Refused):
+    """The queue has as many active entries as its policy allows."""
+
+    code = "queue_full"
+
+
+class TooManyEntries(Refused):
+    """The requester has as many active entries as the policy allows."""
+
+    code = "too_many_entries"
+
+
+class EntryClosed(Refused):
+    """The entry was converted, cancelled or has expired."""
+
+    code = "entry_closed"
+
+
+@transaction.atomic
+def join(
+    *,
+    facility_id: UUID,
+    actor: Actor,
+    now: datetime,
+    patient_id: UUID | None = None,
+    organizer_id: UUID | None = None,
+    wishes: Mapping[str, Any] | None = None,
+) -> WaitlistEntry:
+    """Let a patient of the facility's tenant, or an organizer, wait at a facility.
+
+    `wishes` are columns of the entry named in `WISHES`. Locks queue, patient.
+
+    :raises NotFound: naming the id that is not there, or is another tenant's.
+    :raises ValidationError: naming each wish with a bad value.
+    :raises QueueClosed, QueueFull, AlreadyWaiting, TooManyEntries: see there.
+    """
+    queue = queues.lock(facility_id=facility_id)
+    queues.check_open(queue=queue)
+    policy = WaitlistPolicy.objects.get(facility=facility_id)
+    entry = WaitlistEntry(facility_id=facility_id, joined_at=now)
+    patient = None
+    if patient_id is not None:
+        patient = _lock_patient(patient_id=patient_id, queue=queue)
+        entry.patient, entry.tenant_id = patient, queue.tenant_id
+    else:
+        entry.organizer = _lock_organizer(organizer_id=organizer_id)
+        entry.tenant_id = entry.organizer.pk
+    _wish(entry=entry, wishes=wishes or {}, queue=queue, policy=policy, patient=patient)
+    if entry.expires_at <= now:
+        raise ValidationError({"latest": "This time is over."})
+    waiting = WaitlistEntry.objects.filter(ACTIVE)
+    here = waiting.filter(facility=facility_id)
+    mine = waiting.filter(tenant=entry.tenant_id, patient=patient, organizer=entry.organizer)
+    if _reached(limit=policy.max_queue_size, entries=here):
+        raise QueueFull(f"The waitlist of {facility_id} is full.", field="facility")
+    if _reached(limit=policy.max_active_per_requester, entries=mine):
+        raise TooManyEntries("The requester waits in as many queues as may be.")
+    _save(entry=entry)
+    queues.revise(facility_ids=[facility_id], visitors=[facility_id] if entry.any_facility else [])
+    data = {
+        "position": ranking.position(entry=entry),
+        "expires_at": entry.expires_at.isoformat(),
+    }
+    _record(kind="waitlist.joined", entry=entry, was=None, actor=actor, at=now, data=data)
+    return entry
+
+
+@transaction.atomic
+def update(
+    *, entry_id: UUID, wishes: Mapping[str, Any], actor: Actor, now: datetime
+) -> WaitlistEntry:
+    """Change what an active entry wishes; it keeps the time it joined, and a live offer stands.
+
+    Locks queue, slot, hold, entry.
+
+    :raises NotFound, ValidationError, AlreadyWaiting: as `join`.
+    :raises EntryClosed: if it has ended.
+    """
+    entry = lock_active(entry_id=entry_id)
+    policy = WaitlistPolicy.objects.get(facility=entry.facility_id)
+    queue = Queue.objects.get(pk=entry.facility_id)
+    visited = entry.any_facility
+    _wish(entry=entry, wishes=wishes, queue=queue, policy=policy, patient=entry.patient)
+    if "latest" in wishes and entry.expires_at <= now:
+        raise ValidationError({"latest": "This time is over."})
+    _save(entry=entry)
+    visitors = [entry.facility_id] if visited or entry.any_facility else []
+    queues.revise(facility_ids=[entry.facility_id], visitors=visitors)
+    _record(kind="waitlist.updated", entry=entry, was=entry.status, actor=actor, at=now,
+            data={"fields": sorted(wishes)})  # fmt: skip
+    return entry
+
+
+@transaction.atomic
+def cancel(
+    *, entry_id: UUID, reason: str, actor: Actor, now: datetime, notes: str = ""
+) -> WaitlistEntry:
+    """End an active entry; what it was offered goes to the next.
+
+    `reason` is a code, such as `no_longer_needed`; `notes` stay on the row.
+    Locks queue, slot, hold, entry.
+
+    :raises NotFound: if it is not there.
+    :raises EntryClosed: if it has ended.
+    """
+    if not reason:
+        raise ValidationError({"reason": "Say why."})
+    entry = lock_active(entry_id=entry_id)
+    was = entry.status
+    if was == WaitlistEntry.Status.OFFERED:
+        holds.withdraw(entry=entry, reason="cancelled", actor=actor, now=now)
+    end(
+        entry=entry,
+        to=WaitlistEntry.Status.CANCELLED,
+        now=now,
+        cancellation_reason=reason,
+        cancellation_notes=notes,
+    )
+    data = {"reason": reason}
+    _record(kind="waitlist.cancelled", entry=entry, was=was, actor=actor, at=now, data=data)
+    return entry
+
+
+@transaction.atomic
+def add_note(*, entry_id: UUID, author: User, text: str, now: datetime) -> EntryNote:
+    """Note something on an entry, for staff.
+
+    :raises NotFound: if the entry is not there.
+    :raises ValidationError: naming `text` if there is none.
+    """
+    if not text.strip():
+        raise ValidationError({"text": "Write something."})
+    entry = get(entry_id=entry_id)
+    return EntryNote.objects.create(
+        tenant_id=entry.tenant_id, entry=entry, author=author, text=text, at=now
+    )
+
+
+@transaction.atomic
+def answer_nudge(*, entry_id: UUID, interested: bool, actor: Actor, now: datetime) -> WaitlistEntry:
+    """Note that they still wait, or cancel because they do not.
+
+    :raises NotFound: if the entry is not there.
+    :raises EntryClosed: if it has ended.
+    """
+    entry = lock_active(entry_id=entry_id)
+    data = {"interested": interested}
+    _record(kind="waitlist.nudge_answered", entry=entry, was=entry.status, actor=actor, at=now,
+            data=data)  # fmt: skip
+    if not interested:
+        return cancel(entry_id=entry_id, reason="nudge_declined", actor=actor, now=now)
+    entry.nudge_answered_at = now
+    entry.save(update_fields=["nudge_answered_at"])
+    return entry
+
+
+def get(*, entry_id: UUID) -> WaitlistEntry:
+    """:raises NotFound: if it is not there."""
+    entry = WaitlistEntry.objects.filter(pk=entry_id).first()
+    if entry is None:
+        raise NotFound("entry", entry_id)
+    return entry
+
+
+def lock_active(*, entry_id: UUID, slot_id: UUID | None = None) -> WaitlistEntry:
+    """Lock an active entry's queue, what it is offered, and the entry.
+
+    With `slot_id`, for a claim on this slot besides: providers and patient are locked too.
+
+    :raises NotFound: if the entry, or the slot, is not there.
+    :raises EntryClosed: if it has ended.
+    """
+    while True:
+        with suppress(_Moved), transaction.atomic():
+            return _lock_active(entry_id=entry_id, slot_id=slot_id)
+
+
+class _Moved(Exception):
+    """The entry got an offer while its locks were taken: give them back and start again."""
+
+
+def _lock_active(*, entry_id: UUID, slot_id: UUID | None) -> WaitlistEntry:
+    entry = get(entry_id=entry_id)
+    queues.lock(facility_id=entry.facility_id)
+    live = Hold.objects.filter(entry=entry_id, status=Hold.Status.OFFERED, slot__isnull=False)
+    offered = set(live.values_list("slot", flat=True))
+    if slot_id is None:
+        slots.lock(slot_ids=offered)
+    else:
+        slots.lock_for_claim(slot_ids=offered | {slot_id}, patient_id=entry.patient_id)
+    list(live.select_for_update(no_key=True).order_by("pk"))
+    entry = WaitlistEntry.objects.select_for_update(no_key=True).get(pk=entry_id)
+    if set(live.values_list("slot", flat=True)) != offered:
+        raise _Moved
+    if entry.closed_at is not None:
+        raise EntryClosed(f"Entry {entry_id} is {entry.status}.", field="entry")
+    return entry
+
+
+def end(*, entry: WaitlistEntry, to: WaitlistEntry.Status, now: datetime, **columns: Any) -> None:
+    """Write the last status of a locked entry."""
+    was = entry.status
+    WaitlistEntry.objects.filter(pk=entry.pk, status=was).update(
+        status=to, closed_at=now, **columns
+    )
+    entry.refresh_from_db()
+
+
+def expire_due(*, now: datetime, limit: int) -> int:
+    """End the waiting entries whose time is over, at most `limit`; return how many. Locks entry."""
+    return _sweep(name="expire_entries", lock=locks.EXPIRE_ENTRIES, now=now, limit=limit)
+
+
+def nudge_due(*, now: datetime, limit: int) -> int:
+    """Ask those with flexible dates who have waited long whether they still do; return how many."""
+    return _sweep(name="nudge_entries", lock=locks.NUDGE, now=now, limit=limit)
+
+
+def expire_nudged(*, now: datetime, limit: int) -> int:
+    """End the entries of those who were asked and never answered; return how many."""
+    return _sweep(name="expire_nudged", lock=locks.NUDGE, now=now, limit=limit)
+
+
+@transaction.atomic
+def _sweep(*, name: str, lock: str, now: datetime, limit: int) -> int:
+    if not locks.try_lock(name=lock):
+        return 0
+    return len(sql.run(app="waitlist", name=name, params={"now": now, "limit": limit}))
+
+
+def _reached(*, limit: int | None, entries: QuerySet[WaitlistEntry]) -> bool:
+    return limit is not None and entries.count() >= limit
+
+
+def _lock_patient(*, patient_id: UUID, queue: Queue) -> Patient:
+    found = Patient.objects.select_for_update(no_key=True)
+    patient = found.filter(pk=patient_id, tenant=queue.tenant_id).first()
+    if patient is None:
+        raise NotFound("patient", patient_id)
+    return patient
+
+
+def _lock_organizer(*, organizer_id: UUID | None) -> Tenant:
+    found = Tenant.objects.select_for_update(no_key=True)
+    organizer = found.filter(pk=organizer_id, kind=Tenant.Kind.ORGANIZER).first()
+    if organizer is None:
+        raise NotFound("organizer", organizer_id)
+    return organizer
+
+
+def _wish(
+    *,
+    entry: WaitlistEntry,
+    wishes: Mapping[str, Any],
+    queue: Queue,
+    policy: WaitlistPolicy,
+    patient: Patient | None,
+) -> None:
+    """Set wishes on an entry, and what follows: its rank, its end, what makes it unique."""
+    unknown = set(wishes) - WISHES
+    if unknown:
+        raise ValidationError({name: "This cannot be wished." for name in unknown})
+    for name, value in wishes.items():
+        setattr(entry, name, value)
+    _check_wishes(entry=entry, tenant_id=queue.tenant_id)
+    entry.unique_service = entry.service_id if policy.unique_per_service else None
+    entry.rank_key = ranking.rank_key(entry=entry, policy=policy, patient=patient)
+    if entry.latest is not None and not entry.dates_flexible:
+        entry.expires_at = entry.latest + policy.grace
+    else:
+        entry.expires_at = entry.joined_at + policy.entry_ttl
+
+
+def _check_wishes(*, entry: WaitlistEntry, tenant_id: UUID) -> None:
+    entry.clean_fields(
+        exclude={field.name for field in entry._meta.fields} - WISHES  # ids are checked below
+    )
+    if not isinstance(entry.metadata, dict):
+        raise ValidationError({"metadata": "Give an object."})
+    if entry.earliest and entry.latest and entry.latest <= entry.earliest:
+        raise ValidationError({"latest": "The latest time is after the earliest."})
+    if not set(entry.preferred_days) <= set(range(1, 8)):
+        raise ValidationError({"preferred_days": "Weekdays are 1 (Monday) to 7."})
+    if entry.provider_required and entry.provider_id is None:
+        raise ValidationError({"provider_required": "Say which provider."})
+    services = Service.objects.filter(pk=entry.service_id, tenant=tenant_id)
+    if entry.service_id is not None and not services.exists():
+        raise NotFound("service", entry.service_id)
+    if entry.provider_id is not None:
+        mine = Provider.objects.filter(pk=entry.provider_id, tenant=tenant_id)
+        posted = ProviderFacility.objects.filter(
+            provider=entry.provider_id, facility=entry.facility_id
+        )
+        if not mine.exists() or not (entry.any_facility or posted.exists()):
+            raise NotFound("provider", entry.provider_id)
+
+
+def _save(*, entry: WaitlistEntry) -> None:
+    try:
+        with transaction.atomic():
+            entry.save()
+    except IntegrityError as error:
+        if "entry_patient_once" in str(error) or "entry_organizer_once" in str(error):
+            raise AlreadyWaiting("The requester waits here already.", field="facility") from None
+        raise
+
+
+def _record(*, kind: str, entry: WaitlistEntry, was: str | None, actor: Actor, at: datetime,
+            data: dict[str, Any]) -> None:  # fmt: skip
+    events.record(
+        kind=kind,
+        tenant_id=entry.tenant_id,
+        subject_type="entry",
+        subject_id=entry.pk,
+        actor=actor,
+        at=at,
+        entry_id=entry.pk,
+        facility_id=entry.facility_id,
+        provider_id=entry.provider_id,
+        previous_status=was,
+        new_status=entry.status,
+        data=data,
+    )

@@ -1,0 +1,213 @@
+"""Holds: a place kept for one entry until a deadline, and the ways in which that ends.
+
+The timer of a hold is its row: `expire_due` finds what is over, however late it runs.
+"""
+
+from collections.abc import Collection
+from datetime import datetime
+from uuid import UUID
+
+from django.db import transaction
+
+from audit import events, locks, sql
+from audit.errors import NotFound, Refused
+from audit.events import Actor
+from scheduling import appointments, slots
+from scheduling.models import Appointment, Slot
+from waitlist import queues
+from waitlist.models import Hold, WaitlistEntry
+
+
+class HoldClosed(Refused):
+    """The offer was answered, withdrawn or has lapsed."""
+
+    code = "hold_closed"
+
+
+@transaction.atomic
+def accept(*, hold_id: UUID, actor: Actor, now: datetime) -> Appointment:
+    """Book the held slot for the entry's patient. Locks provider, patient, slot, hold, entry.
+
+    :raises NotFound: if there is no such hold.
+    :raises HoldClosed: if it was answered, withdrawn or has lapsed.
+    :raises SlotBlocked: if the slot was blocked meanwhile.
+    :raises PatientBusy: if the patient is booked elsewhere at that time.
+    """
+    hold = get(hold_id=hold_id)
+    if hold.slot_id is None:
+        raise HoldClosed(f"Hold {hold_id} has no slot to book.", field="hold")
+    [slot] = slots.lock_for_claim(slot_ids=[hold.slot_id], patient_id=hold.patient_id)
+    hold = _lock_live(hold_id=hold_id, now=now)
+    entry = WaitlistEntry.objects.select_for_update(no_key=True).get(pk=hold.entry_id)
+    slots.check_claimable(slot=slot, now=now, claim=Slot.Status.HELD)
+    assert hold.patient_id is not None
+    appointment = appointments.create(
+        slot=slot,
+        patient_id=hold.patient_id,
+        source=Appointment.Source.WAITLIST,
+        actor=actor,
+        now=now,
+        entry_id=entry.pk,
+        hold_id=hold.pk,
+    )
+    Hold.objects.filter(pk=hold.pk, status=Hold.Status.OFFERED).update(
+        status=Hold.Status.ACCEPTED, closed_at=now
+    )
+    convert(entry=entry, appointment=appointment, actor=actor, now=now, hold_id=hold.pk)
+    return appointment
+
+
+@transaction.atomic
+def decline(*, hold_id: UUID, actor: Actor, now: datetime) -> Hold:
+    """Say no to an offer: the slot goes to the next, the entry does what its policy says.
+
+    Locks queue, slot, hold, entry.
+
+    :raises NotFound: if there is no such hold.
+    :raises HoldClosed: if it was answered, withdrawn or has lapsed.
+    """
+    hold = get(hold_id=hold_id)
+    queues.lock(facility_id=hold.entry.facility_id)
+    slots.lock(slot_ids=[hold.slot_id] if hold.slot_id else [])
+    hold = _lock_live(hold_id=hold_id, now=now)
+    close(hold_ids=[hold.pk], to=Hold.Status.DECLINED, actor=actor, now=now)
+    hold.refresh_from_db()
+    return hold
+
+
+def withdraw(*, entry: WaitlistEntry, reason: str, actor: Actor, now: datetime) -> None:
+    """Take back what a locked entry is offered; it waits again, in its place.
+
+    The caller has locked the entry's queue, the held slot and the entry. `reason` is a code.
+    """
+    live = Hold.objects.filter(entry=entry, status=Hold.Status.OFFERED)
+    ids = list(live.values_list("pk", flat=True))
+    close(hold_ids=ids, to=Hold.Status.WITHDRAWN, actor=actor, now=now, reason=reason)
+    entry.refresh_from_db()
+
+
+@transaction.atomic
+def expire_due(*, now: datetime, limit: int) -> int:
+    """End holds past their deadline, at most `limit`; return how many.
+
+    Each slot is free for the next, who is found on commit. Queues and slots that somebody has
+    locked are left for the next run. Locks queue, slot, hold, entry.
+    """
+    due = Hold.objects.filter(status=Hold.Status.OFFERED, expires_at__lte=now)
+    ids = due.order_by("expires_at").values_list("pk", flat=True)[:limit]
+    return _close_unlocked(hold_ids=list(ids), to=Hold.Status.EXPIRED, actor=events.SYSTEM, now=now)
+
+
+@transaction.atomic
+def withdraw_blocked(*, now: datetime, limit: int) -> int:
+    """Withdraw the holds whose slots a block overlaps, at most `limit`; return how many.
+
+    Locks queue, slot, hold, entry.
+    """
+    rows = sql.run(app="waitlist", name="find_blocked_holds", params={"limit": limit})
+    return _close_unlocked(
+        hold_ids=[hold for (hold,) in rows],
+        to=Hold.Status.WITHDRAWN,
+        actor=events.SYSTEM,
+        now=now,
+        reason="blocked",
+    )
+
+
+@transaction.atomic
+def remind_due(*, now: datetime, limit: int) -> int:
+    """Note that live holds near their deadline are to be reminded, once each; return how many."""
+    if not locks.try_lock(name=locks.REMIND):
+        return 0
+    return len(sql.run(app="waitlist", name="remind_holds", params={"now": now, "limit": limit}))
+
+
+def get(*, hold_id: UUID) -> Hold:
+    """:raises NotFound: if there is no such hold."""
+    hold = Hold.objects.select_related("entry").filter(pk=hold_id).first()
+    if hold is None:
+        raise NotFound("hold", hold_id)
+    return hold
+
+
+def close(
+    *,
+    hold_ids: Collection[UUID],
+    to: Hold.Status,
+    actor: Actor,
+    now: datetime,
+    reason: str | None = None,
+) -> int:
+    """End live holds of locked queues and slots, settle their entries, free their slots."""
+    rows = sql.run(
+        app="waitlist",
+        name="close_holds",
+        params={
+            "holds": list(hold_ids),
+            "to": str(to),
+            "actor_type": actor.type,
+            "actor_id": actor.id,
+            "now": now,
+            "reason": reason,
+        },
+    )
+    freed = [slot for _, slot in rows if slot is not None]
+    slots.land(slot_ids=freed, was=Slot.Status.HELD, actor=actor, now=now)
+    return len(rows)
+
+
+def convert(
+    *,
+    entry: WaitlistEntry,
+    appointment: Appointment,
+    actor: Actor,
+    now: datetime,
+    hold_id: UUID | None = None,
+) -> None:
+    """Write that a locked entry got what it waited for."""
+    was = entry.status
+    WaitlistEntry.objects.filter(pk=entry.pk, status=was).update(
+        status=WaitlistEntry.Status.CONVERTED, appointment=appointment, closed_at=now
+    )
+    entry.refresh_from_db()
+    events.record(
+        kind="waitlist.converted",
+        tenant_id=entry.tenant_id,
+        subject_type="entry",
+        subject_id=entry.pk,
+        actor=actor,
+        at=now,
+        entry_id=entry.pk,
+        hold_id=hold_id,
+        slot_id=appointment.slot_id,
+        facility_id=appointment.facility_id,
+        provider_id=appointment.provider_id,
+        previous_status=was,
+        new_status=entry.status,
+        data={"appointment_id": str(appointment.pk), "source": appointment.source},
+    )
+
+
+def _lock_live(*, hold_id: UUID, now: datetime) -> Hold:
+    hold = Hold.objects.select_for_update(no_key=True).get(pk=hold_id)
+    if hold.status != Hold.Status.OFFERED or hold.expires_at <= now:
+        raise HoldClosed(f"The offer {hold_id} is over.", field="hold")
+    return hold
+
+
+def _close_unlocked(
+    *,
+    hold_ids: Collection[UUID],
+    to: Hold.Status,
+    actor: Actor,
+    now: datetime,
+    reason: str | None = None,
+) -> int:
+    """Lock queues and slots of holds, leaving out those that are locked, and close the rest."""
+    found = list(Hold.objects.filter(pk__in=hold_ids).values_list("pk", "entry__facility", "slot"))
+    free = queues.lock_free(facility_ids={queue for _, queue, _ in found})
+    wanted = [slot for _, queue, slot in found if queue in free and slot is not None]
+    mine = Slot.objects.select_for_update(no_key=True, skip_locked=True).filter(pk__in=wanted)
+    locked = set(mine.order_by("pk").values_list("pk", flat=True))
+    ids = [hold for hold, queue, slot in found if queue in free and (not slot or slot in locked)]
+    return close(hold_ids=ids, to=to, actor=actor, now=now, reason=reason) if ids else 0

@@ -1,0 +1,67 @@
+"""The order in a queue.
+
+Priority grows linearly with waiting, so the order between two entries never changes by itself: a
+stored key orders them, and what people see as their score is the key plus the time gone by.
+"""
+
+from collections.abc import Collection
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from django.db.models import Q
+
+from audit import sql
+from scheduling.models import Patient
+from waitlist.models import ACTIVE, WaitlistEntry, WaitlistPolicy
+
+EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+SHORT_WINDOW = timedelta(days=7)
+
+
+def days(*, at: datetime) -> float:
+    """Days from 2000-01-01T00Z, fractional; the same number that sql/rank_entries.sql computes."""
+    return ((at - EPOCH) // timedelta(microseconds=1)) / 86_400_000_000
+
+
+def rank_key(*, entry: WaitlistEntry, policy: WaitlistPolicy, patient: Patient | None) -> float:
+    """Compute an entry's key: larger goes first. In fifo only the time of joining counts."""
+    waited = -policy.wait_per_day * days(at=entry.joined_at)
+    if policy.ordering == WaitlistPolicy.Ordering.FIFO:
+        return waited
+    short = entry.latest is not None and entry.latest - entry.joined_at <= SHORT_WINDOW
+    merit = policy.short_window * short + policy.urgency * entry.urgency
+    if patient is not None:
+        merit += policy.membership * patient.tier + policy.chronic * patient.chronic_condition
+    return merit + waited
+
+
+def priority_score(*, entry: WaitlistEntry, policy: WaitlistPolicy, now: datetime) -> float:
+    """Say what an entry's priority is at `now`, in points."""
+    return entry.rank_key + policy.wait_per_day * days(at=now)
+
+
+def position(*, entry: WaitlistEntry) -> int | None:
+    """Return 1 for who goes first among those active here for this service; None if ended."""
+    if entry.closed_at is not None:
+        return None
+    ahead = Q(rank_key__gt=entry.rank_key) | Q(
+        Q(joined_at__lt=entry.joined_at) | Q(joined_at=entry.joined_at, pk__lt=entry.pk),
+        rank_key=entry.rank_key,
+    )
+    same = WaitlistEntry.objects.filter(
+        ACTIVE, facility=entry.facility_id, service=entry.service_id
+    )
+    return same.filter(ahead).count() + 1
+
+
+def rerank(*, facility_ids: Collection[UUID], patient_id: UUID | None = None) -> int:
+    """Compute the keys of the active entries of locked queues anew; return how many changed.
+
+    With `patient_id`, of this patient's entries only.
+    """
+    rows = sql.run(
+        app="waitlist",
+        name="rank_entries",
+        params={"facilities": list(facility_ids), "patient": patient_id},
+    )
+    return len(rows)

@@ -1,0 +1,143 @@
+-- Every row that breaks an invariant of domain.md: (number of the invariant, what is wrong, its id).
+-- Takes no lock; run it while nothing is written, or inside one snapshot.
+SELECT 1, 'provider claimed twice at once', slot.id
+FROM scheduling_slot AS slot
+JOIN scheduling_slot AS other
+    ON other.provider_id = slot.provider_id AND other.period && slot.period AND other.id <> slot.id
+WHERE slot.status IN ('reserved', 'held', 'booked') AND other.status IN ('reserved', 'held', 'booked')
+UNION ALL
+SELECT 2, 'two live holds of one slot', slot_id
+FROM waitlist_hold WHERE status = 'offered' AND slot_id IS NOT NULL
+GROUP BY slot_id HAVING count(*) > 1
+UNION ALL
+SELECT 2, 'two live holds of one entry', entry_id
+FROM waitlist_hold WHERE status = 'offered' GROUP BY entry_id HAVING count(*) > 1
+UNION ALL
+SELECT 2, 'two live holds without slot in one queue', facility_id
+FROM waitlist_hold WHERE status = 'offered' AND slot_id IS NULL
+GROUP BY facility_id HAVING count(*) > 1
+UNION ALL
+SELECT 2, 'overlapping live holds of one patient', hold.id
+FROM waitlist_hold AS hold
+JOIN waitlist_hold AS other
+    ON other.patient_id = hold.patient_id AND other.period && hold.period AND other.id <> hold.id
+WHERE hold.status = 'offered' AND other.status = 'offered'
+UNION ALL
+SELECT 3, 'slot held without a live hold, or the reverse', slot.id
+FROM scheduling_slot AS slot
+LEFT JOIN waitlist_hold AS hold ON hold.slot_id = slot.id AND hold.status = 'offered'
+WHERE (slot.status = 'held') <> (hold.id IS NOT NULL)
+UNION ALL
+SELECT 3, 'slot booked without an appointment, or the reverse', slot.id
+FROM scheduling_slot AS slot
+LEFT JOIN scheduling_appointment AS appointment
+    ON appointment.slot_id = slot.id AND appointment.status <> 'cancelled'
+WHERE (slot.status = 'booked') <> (appointment.id IS NOT NULL)
+UNION ALL
+SELECT 3, 'slot reserved without a deadline, or the reverse', id
+FROM scheduling_slot WHERE (status = 'reserved') <> (reserved_until IS NOT NULL)
+UNION ALL
+SELECT 4, 'entry offered without a live hold, or the reverse', entry.id
+FROM waitlist_waitlistentry AS entry
+LEFT JOIN waitlist_hold AS hold ON hold.entry_id = entry.id AND hold.status = 'offered'
+WHERE (entry.status = 'offered') <> (hold.id IS NOT NULL)
+UNION ALL
+SELECT 4, 'entry converted to nothing, or the reverse', id
+FROM waitlist_waitlistentry WHERE (status = 'converted') <> (appointment_id IS NOT NULL)
+UNION ALL
+SELECT 4, 'entry ended without a time, or the reverse', id
+FROM waitlist_waitlistentry WHERE (status IN ('waiting', 'offered')) <> (closed_at IS NULL)
+UNION ALL
+SELECT 5, 'requester waits twice for the same', entry.id
+FROM waitlist_waitlistentry AS entry
+JOIN waitlist_waitlistentry AS other
+    ON other.facility_id = entry.facility_id
+    AND other.id <> entry.id
+    AND (other.patient_id = entry.patient_id OR other.organizer_id = entry.organizer_id)
+    AND other.provider_id IS NOT DISTINCT FROM entry.provider_id
+JOIN waitlist_waitlistpolicy AS policy ON policy.facility_id = entry.facility_id
+WHERE entry.status IN ('waiting', 'offered') AND other.status IN ('waiting', 'offered')
+    AND (NOT policy.unique_per_service OR other.service_id IS NOT DISTINCT FROM entry.service_id)
+UNION ALL
+SELECT 6, 'patient booked twice at once', appointment.id
+FROM scheduling_appointment AS appointment
+JOIN scheduling_appointment AS other
+    ON other.patient_id = appointment.patient_id
+    AND other.period && appointment.period
+    AND other.id <> appointment.id
+WHERE appointment.status = 'booked' AND other.status = 'booked'
+UNION ALL
+SELECT 7, 'event neither numbered nor to be numbered, or both', event.id
+FROM audit_event AS event
+LEFT JOIN audit_eventseq AS numbered ON numbered.event_id = event.id
+LEFT JOIN audit_unrelayed AS unrelayed ON unrelayed.event_id = event.id
+WHERE (numbered.event_id IS NULL) = (unrelayed.event_id IS NULL)
+UNION ALL
+SELECT 7, 'entry that no event tells the status of', entry.id
+FROM waitlist_waitlistentry AS entry
+WHERE NOT EXISTS (
+    SELECT FROM audit_event AS event
+    WHERE event.entry_id = entry.id AND (
+        event.new_status = entry.status
+        OR entry.status = 'waiting' AND event.kind = 'waitlist.hold_withdrawn'
+    )
+)
+UNION ALL
+SELECT 7, 'hold that no event tells the status of', hold.id
+FROM waitlist_hold AS hold
+WHERE NOT EXISTS (
+    SELECT FROM audit_event AS event
+    WHERE event.entry_id = hold.entry_id AND event.hold_id = hold.id AND event.kind = CASE
+        WHEN hold.status = 'accepted' THEN 'waitlist.converted'
+        ELSE 'waitlist.hold_' || hold.status
+    END
+)
+UNION ALL
+SELECT 7, 'appointment that no event tells the status of', appointment.id
+FROM scheduling_appointment AS appointment
+WHERE NOT EXISTS (
+    SELECT FROM audit_event AS event
+    WHERE event.subject_id = appointment.id AND event.kind = 'appointment.' || appointment.status
+)
+UNION ALL
+SELECT 8, 'event that says more than its kind may', event.id
+FROM audit_event AS event
+LEFT JOIN jsonb_each(%(kinds)s::jsonb) AS known (kind, keys) ON known.kind = event.kind
+WHERE known.kind IS NULL
+    OR EXISTS (SELECT FROM jsonb_object_keys(event.data) AS key WHERE NOT known.keys ? key)
+UNION ALL
+SELECT 9, 'hold of another tenant than its entry', hold.id
+FROM waitlist_hold AS hold
+JOIN waitlist_waitlistentry AS entry ON entry.id = hold.entry_id
+WHERE hold.tenant_id <> entry.tenant_id
+    OR hold.patient_id IS DISTINCT FROM entry.patient_id
+UNION ALL
+SELECT 9, 'entry of another tenant than its requester or facility', entry.id
+FROM waitlist_waitlistentry AS entry
+JOIN scheduling_facility AS facility ON facility.id = entry.facility_id
+LEFT JOIN scheduling_patient AS patient ON patient.id = entry.patient_id
+WHERE entry.tenant_id <> coalesce(patient.tenant_id, entry.organizer_id)
+    OR (entry.organizer_id IS NULL AND entry.tenant_id <> facility.tenant_id)
+UNION ALL
+SELECT 9, 'slot of another tenant than its facility, provider, service or rule', slot.id
+FROM scheduling_slot AS slot
+JOIN scheduling_facility AS facility ON facility.id = slot.facility_id
+JOIN scheduling_provider AS provider ON provider.id = slot.provider_id
+LEFT JOIN scheduling_service AS service ON service.id = slot.service_id
+LEFT JOIN scheduling_availabilityrule AS rule ON rule.id = slot.rule_id
+WHERE slot.tenant_id NOT IN (
+    SELECT facility.tenant_id INTERSECT SELECT provider.tenant_id
+    INTERSECT SELECT coalesce(service.tenant_id, slot.tenant_id)
+    INTERSECT SELECT coalesce(rule.tenant_id, slot.tenant_id)
+)
+UNION ALL
+SELECT 9, 'appointment that is at odds with its slot or patient', appointment.id
+FROM scheduling_appointment AS appointment
+JOIN scheduling_slot AS slot ON slot.id = appointment.slot_id
+JOIN scheduling_patient AS patient ON patient.id = appointment.patient_id
+WHERE appointment.tenant_id <> slot.tenant_id
+    OR patient.tenant_id <> slot.tenant_id
+    OR appointment.facility_id <> slot.facility_id
+    OR appointment.provider_id <> slot.provider_id
+    OR appointment.period <> slot.period
+ORDER BY 1, 2, 3

@@ -1,0 +1,126 @@
+from uuid import UUID
+
+from celery import Task, shared_task
+from django.db import transaction
+
+from audit import clock
+from scheduling import blocks
+from waitlist import entries, fill, holds, queues, ranking
+from waitlist.models import ACTIVE, WaitlistEntry
+
+LIMIT = 500
+
+
+@shared_task
+def fill_open_slots() -> dict[str, int]:
+    """Beat, every 5 minutes: what a lost message left, and what quiet hours put off."""
+    counts = {"facilities": 0, "offers": 0, "clashes": 0, "busy": 0}
+    for facility_id in fill.facilities(now=clock.now()):
+        counts["facilities"] += 1
+        try:
+            filled = fill.fill(facility_id=facility_id, now=clock.now())
+        except fill.Busy:
+            counts["busy"] += 1
+            continue
+        counts["offers"] += filled.offers
+        counts["clashes"] += filled.clashes
+    return counts
+
+
+@shared_task(bind=True, max_retries=30)
+def fill_facility(self: "Task[[str], dict[str, int]]", facility_id: str) -> dict[str, int]:
+    """At once on commit, when a slot opens or somebody joins.
+
+    A pass that is under way may have read before the slot was free, so this one comes again.
+    """
+    try:
+        filled = fill.fill(facility_id=UUID(facility_id), now=clock.now())
+    except fill.Busy as busy:
+        raise self.retry(countdown=1, exc=busy) from busy
+    if filled.clashes:
+        raise self.retry(countdown=1)
+    return {"offers": filled.offers, "fruitless": filled.fruitless}
+
+
+@shared_task
+def expire_holds() -> dict[str, int]:
+    """Beat, every 10 s. Safe twice or late: the deadline is in the row."""
+    total = 0
+    while done := holds.expire_due(now=clock.now(), limit=LIMIT):
+        total += done
+    return {"holds": total}
+
+
+@shared_task
+def withdraw_blocked_holds(facility_id: str | None = None) -> dict[str, int]:
+    """At once on commit of a block, and every 5 minutes: held and open slots under a block."""
+    withdrawn = blocked = 0
+    while done := holds.withdraw_blocked(now=clock.now(), limit=LIMIT):
+        withdrawn += done
+    while done := blocks.apply(now=clock.now(), limit=LIMIT):
+        blocked += done
+    return {"holds": withdrawn, "slots": blocked}
+
+
+@shared_task
+def send_hold_reminders() -> dict[str, int]:
+    """Beat, every 5 minutes: once per hold, before its end."""
+    total = 0
+    while done := holds.remind_due(now=clock.now(), limit=LIMIT):
+        total += done
+    return {"holds": total}
+
+
+@shared_task
+def expire_entries() -> dict[str, int]:
+    """Beat, hourly: entries whose time is over."""
+    total = 0
+    while done := entries.expire_due(now=clock.now(), limit=LIMIT):
+        total += done
+    return {"entries": total}
+
+
+@shared_task
+def send_nudges() -> dict[str, int]:
+    """Beat, daily: ask those who have waited long whether they still do."""
+    total = 0
+    while done := entries.nudge_due(now=clock.now(), limit=LIMIT):
+        total += done
+    return {"entries": total}
+
+
+@shared_task
+def expire_nudges() -> dict[str, int]:
+    """Beat, daily: entries of those who were asked and did not answer."""
+    total = 0
+    while done := entries.expire_nudged(now=clock.now(), limit=LIMIT):
+        total += done
+    return {"entries": total}
+
+
+@shared_task
+@transaction.atomic
+def rerank_patient(patient_id: str) -> dict[str, int]:
+    """At once on commit, when what a patient's priority depends on may have changed."""
+    mine = WaitlistEntry.objects.filter(ACTIVE, patient=patient_id)
+    facilities = sorted(mine.values_list("facility", flat=True).distinct())
+    for facility_id in facilities:
+        queues.lock(facility_id=facility_id)
+    changed = ranking.rerank(facility_ids=facilities, patient_id=UUID(patient_id))
+    queues.revise(facility_ids=facilities, visitors=facilities)
+    return {"entries": changed}
+
+
+@shared_task
+def rerank_queues() -> dict[str, int]:
+    """Beat, daily: places that a lost message left as they were."""
+    changed = 0
+    facilities = WaitlistEntry.objects.filter(ACTIVE).values_list("facility", flat=True)
+    for facility_id in facilities.distinct():
+        with transaction.atomic():
+            queues.lock(facility_id=facility_id)
+            done = ranking.rerank(facility_ids=[facility_id])
+            if done:
+                queues.revise(facility_ids=[facility_id], visitors=[facility_id])
+            changed += done
+    return {"entries": changed}
