@@ -112,7 +112,7 @@ def announce(*, kind: str, ids: Iterable[UUID]) -> None:
     task = settings.EVENT_TASKS.get(kind)
     if task is None:
         return
-    waiting = {callback for _, callback, _ in connection.run_on_commit}
+    waiting = {entry[1] for entry in connection.run_on_commit}
     for send in {_Send(task, str(one)) for one in ids} - waiting:
         transaction.on_commit(send, robust=True)
 

@@ -52,7 +52,7 @@ class Event(models.Model):
                 level=pgtrigger.Statement,
                 when=pgtrigger.After,
                 operation=pgtrigger.Insert,
-                referencing=pgtrigger.Referencing(new="written"),
+                referencing=pgtrigger.Referencing(new="written"),  # type: ignore[no-untyped-call]
                 func=(
                     "INSERT INTO audit_unrelayed (event_id) SELECT id FROM written; RETURN NULL;"
                 ),

@@ -187,7 +187,9 @@ def _check_free(*, patient_id: UUID, slot: Slot, but: Appointment | None = None)
     booked = Appointment.objects.filter(
         patient=patient_id, period__overlap=slot.period, status=Appointment.Status.BOOKED
     )
-    if booked.exclude(pk=but.pk if but else None).exists():
+    if but is not None:
+        booked = booked.exclude(pk=but.pk)
+    if booked.exists():
         raise PatientBusy(f"Patient {patient_id} is booked at that time.", field="patient")
 
 

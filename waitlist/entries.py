@@ -87,9 +87,11 @@ def join(
     if patient_id is not None:
         patient = _lock_patient(patient_id=patient_id, queue=queue)
         entry.patient, entry.tenant_id = patient, queue.tenant_id
-    else:
+    elif organizer_id is not None:
         entry.organizer = _lock_organizer(organizer_id=organizer_id)
         entry.tenant_id = entry.organizer.pk
+    else:
+        raise ValidationError({"patient": "Say who waits."})
     _wish(entry=entry, wishes=wishes or {}, queue=queue, policy=policy, patient=patient)
     if entry.expires_at <= now:
         raise ValidationError({"latest": "This time is over."})
@@ -285,7 +287,7 @@ def _lock_patient(*, patient_id: UUID, queue: Queue) -> Patient:
     return patient
 
 
-def _lock_organizer(*, organizer_id: UUID | None) -> Tenant:
+def _lock_organizer(*, organizer_id: UUID) -> Tenant:
     found = Tenant.objects.select_for_update(no_key=True)
     organizer = found.filter(pk=organizer_id, kind=Tenant.Kind.ORGANIZER).first()
     if organizer is None:
@@ -328,16 +330,22 @@ def _check_wishes(*, entry: WaitlistEntry, tenant_id: UUID) -> None:
         raise ValidationError({"preferred_days": "Weekdays are 1 (Monday) to 7."})
     if entry.provider_required and entry.provider_id is None:
         raise ValidationError({"provider_required": "Say which provider."})
-    services = Service.objects.filter(pk=entry.service_id, tenant=tenant_id)
-    if entry.service_id is not None and not services.exists():
-        raise NotFound("service", entry.service_id)
+    if entry.service_id is not None:
+        _check_mine(model=Service, field="service", id=entry.service_id, tenant_id=tenant_id)
     if entry.provider_id is not None:
-        mine = Provider.objects.filter(pk=entry.provider_id, tenant=tenant_id)
+        _check_mine(model=Provider, field="provider", id=entry.provider_id, tenant_id=tenant_id)
         posted = ProviderFacility.objects.filter(
             provider=entry.provider_id, facility=entry.facility_id
         )
-        if not mine.exists() or not (entry.any_facility or posted.exists()):
+        if not entry.any_facility and not posted.exists():
             raise NotFound("provider", entry.provider_id)
+
+
+def _check_mine(
+    *, model: type[Service] | type[Provider], field: str, id: UUID, tenant_id: UUID
+) -> None:
+    if not model._default_manager.filter(pk=id, tenant=tenant_id).exists():
+        raise NotFound(field, id)
 
 
 def _save(*, entry: WaitlistEntry) -> None:

@@ -204,10 +204,14 @@ def _close_unlocked(
     reason: str | None = None,
 ) -> int:
     """Lock queues and slots of holds, leaving out those that are locked, and close the rest."""
-    found = list(Hold.objects.filter(pk__in=hold_ids).values_list("pk", "entry__facility", "slot"))
+    found: list[tuple[UUID, UUID, UUID | None]] = list(
+        Hold.objects.filter(pk__in=hold_ids).values_list("pk", "entry__facility", "slot")
+    )
     free = queues.lock_free(facility_ids={queue for _, queue, _ in found})
     wanted = [slot for _, queue, slot in found if queue in free and slot is not None]
     mine = Slot.objects.select_for_update(no_key=True, skip_locked=True).filter(pk__in=wanted)
     locked = set(mine.order_by("pk").values_list("pk", flat=True))
-    ids = [hold for hold, queue, slot in found if queue in free and (not slot or slot in locked)]
+    ids = [
+        hold for hold, queue, slot in found if queue in free and (slot is None or slot in locked)
+    ]
     return close(hold_ids=ids, to=to, actor=actor, now=now, reason=reason) if ids else 0

@@ -70,7 +70,7 @@ class QueuedFacility(Facility):
                 level=pgtrigger.Statement,
                 when=pgtrigger.After,
                 operation=pgtrigger.Insert,
-                referencing=pgtrigger.Referencing(new="made"),
+                referencing=pgtrigger.Referencing(new="made"),  # type: ignore[no-untyped-call]
                 func=presets.OPEN_QUEUES,
             )
         ]

@@ -5,7 +5,7 @@ from django.db import transaction
 
 from audit import clock
 from scheduling import blocks
-from waitlist import entries, fill, holds, queues, ranking
+from waitlist import entries, fill, holds, metrics, queues, ranking
 from waitlist.models import ACTIVE, WaitlistEntry
 
 LIMIT = 500
@@ -102,7 +102,7 @@ def expire_nudges() -> dict[str, int]:
 @transaction.atomic
 def rerank_patient(patient_id: str) -> dict[str, int]:
     """At once on commit, when what a patient's priority depends on may have changed."""
-    mine = WaitlistEntry.objects.filter(ACTIVE, patient=patient_id)
+    mine = WaitlistEntry.objects.filter(ACTIVE, patient=UUID(patient_id))
     facilities = sorted(mine.values_list("facility", flat=True).distinct())
     for facility_id in facilities:
         queues.lock(facility_id=facility_id)
@@ -124,3 +124,9 @@ def rerank_queues() -> dict[str, int]:
                 queues.revise(facility_ids=[facility_id], visitors=[facility_id])
             changed += done
     return {"entries": changed}
+
+
+@shared_task
+def roll_up_metrics() -> dict[str, int]:
+    """Beat, hourly: today so far, and yesterday as it ended."""
+    return {"days": metrics.roll_up(now=clock.now())}

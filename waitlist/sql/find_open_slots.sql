@@ -11,6 +11,7 @@ WHERE slot.facility_id = %(facility)s
     AND slot.status = 'open'
     AND (%(slots)s::uuid[] IS NULL OR slot.id = ANY(%(slots)s::uuid[]))
     AND lower(slot.period) >= %(now)s + policy.min_notice + policy.min_hold
+    AND lower(slot.period) > %(now)s + policy.min_notice
     AND lower(slot.period) <= %(now)s + policy.look_ahead
     AND policy.min_hold <= policy.hold_window
     AND queue.deactivated_at IS NULL
