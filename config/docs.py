@@ -1,0 +1,80 @@
+"""The pages of docs/ that the code itself tells: the state machines and the locks."""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from django.utils.module_loading import import_string
+
+from audit.triggers import Move
+from scheduling import models as scheduling
+from waitlist import models as waitlist
+
+ORDER = ("queue", "provider", "patient", "slot", "appointment", "hold", "entry")
+MACHINES: Mapping[str, Mapping[Move, str]] = {**scheduling.MOVES, **waitlist.MOVES}
+MADE = "<!-- Made by `python3 manage.py write_docs` from `MOVES`; do not edit. -->\n"
+
+
+class OutOfOrder(Exception):
+    """A function says that it takes its locks in another order than `ORDER`, or does not say."""
+
+
+def pages() -> dict[str, str]:
+    """Return the text of each page by its path.
+
+    :raises OutOfOrder: naming the function.
+    """
+    return {"docs/states.md": states(), "docs/locking.md": locking()}
+
+
+def states() -> str:
+    """Draw each state machine and name the function that makes each move."""
+    parts = [
+        MADE,
+        "# States\n",
+        "A move that is not listed is refused by a trigger of the table, whoever tries it. A slot"
+        " whose claim ends lands where it belongs: `retired` when no rule makes it any longer,"
+        " `blocked` when a block overlaps it, else `open`.\n",
+    ]
+    for machine, moves in MACHINES.items():
+        parts.append(f"## {machine}\n")
+        arrows = "\n".join(f"    {old or '[*]'} --> {new}" for old, new in moves)
+        parts.append(f"```mermaid\nstateDiagram-v2\n{arrows}\n```\n")
+        parts.append("| from | to | made by |\n|---|---|---|")
+        parts += [
+            f"| {old or '–'} | {new} | {f'`{name}`' if name else '–'} |"
+            for (old, new), name in moves.items()
+        ]
+        parts.append("")
+    return "\n".join(parts)
+
+
+def locking() -> str:
+    """List the row locks of each function that makes a move."""
+    names = sorted({name for moves in MACHINES.values() for name in moves.values() if name})
+    parts = [
+        MADE,
+        "# Locks\n",
+        f"Row locks are taken in one order: {', '.join(ORDER)}; several of a kind by id. So no two"
+        " transactions wait for each other in a ring. All are `FOR NO KEY UPDATE`, which rows that"
+        " only refer to the locked one need not wait for. What a sweep finds locked it leaves to"
+        " its next run.\n",
+        f"| function | {' | '.join(ORDER)} |",
+        f"|---|{'---|' * len(ORDER)}",
+    ]
+    for name in names:
+        taken = locks(function=import_string(name))
+        parts.append(f"| `{name}` | {' | '.join('x' if o in taken else '' for o in ORDER)} |")
+    return "\n".join([*parts, ""])
+
+
+def locks(*, function: Callable[..., Any]) -> list[str]:
+    """Read from a docstring, "Locks provider, slot.", which rows a function locks.
+
+    :raises OutOfOrder: if it does not say, or says them in another order.
+    """
+    said = re.search(r"\bLocks ([a-z, \n]+)\.", function.__doc__ or "")
+    taken = re.split(r",\s+", said[1]) if said else []
+    if not taken or taken != [kind for kind in ORDER if kind in taken]:
+        raise OutOfOrder(f"{function.__module__}.{function.__qualname__}: {taken}")
+    return taken

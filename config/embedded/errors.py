@@ -1,0 +1,2 @@
+class EmbeddedError(Exception):
+    """An embedded server cannot be started; the text says why and is meant for a person."""

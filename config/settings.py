@@ -1,0 +1,275 @@
+"""All settings, read from the environment. `.env.example` names and explains each variable.
+
+BACKFILL_ENV says where this runs: `production` (the default: strict, nothing has a default that is
+unsafe), `development` (set by manage.py) or `test` (set by the pytest plugin).
+"""
+
+import logging
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import django_stubs_ext
+import environ
+from celery.schedules import crontab
+from django.core.exceptions import ImproperlyConfigured
+from kombu import Exchange, Queue
+
+from config import logs
+
+# Lets Django's generic classes be written with their parameter, as mypy wants: ModelAdmin[Slot].
+django_stubs_ext.monkeypatch()
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+env = environ.Env()
+if os.environ.get("BACKFILL_ENV") != "test" and (BASE_DIR / ".env").is_file():
+    env.read_env(BASE_DIR / ".env")  # the environment wins over the file
+
+ENV = env.str("BACKFILL_ENV", default="production")
+if ENV not in {"production", "development", "test"}:
+    raise ImproperlyConfigured(f"BACKFILL_ENV is {ENV!r}: use production, development or test")
+PRODUCTION = ENV == "production"
+
+
+def required(name: str, *, otherwise: str | None = None) -> str:
+    """Read a variable that must be set; `otherwise` stands in for it where that is safe.
+
+    :raises ImproperlyConfigured: naming the variable.
+    """
+    value = env.str(name, default="") or otherwise
+    if not value:
+        raise ImproperlyConfigured(f"Set {name} in the environment; see .env.example")
+    return value
+
+
+# Web
+
+DEBUG = env.bool("DEBUG", default=ENV == "development")
+SECRET_KEY = required(
+    "SECRET_KEY", otherwise=None if PRODUCTION or not DEBUG else "for-development-only"
+)
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[])
+if not PRODUCTION:
+    ALLOWED_HOSTS += [".localhost", "127.0.0.1", "[::1]"]
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+
+INSTALLED_APPS = [
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "pgtrigger",
+    "django_celery_beat",
+    "django_structlog",
+    "rest_framework",
+    "audit",
+    "accounts",
+    "scheduling",
+    "waitlist",
+    "notifications",
+    "config",
+]
+MIDDLEWARE = [
+    "config.health.ProbeMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "config.logs.RequestLogMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "config.urls"
+ASGI_APPLICATION = "config.asgi.application"
+WSGI_APPLICATION = "config.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+UNFOLD = {"SITE_TITLE": "Backfill", "SITE_HEADER": "Backfill"}
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework.authentication.SessionAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+}
+
+# Safe transport: on in production, and each can be set for a proxy that does it already
+
+SECURE_SSL_REDIRECT = env.bool("SECURE_SSL_REDIRECT", default=PRODUCTION)
+SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", default=31_536_000 if PRODUCTION else 0)
+SECURE_HSTS_INCLUDE_SUBDOMAINS = env.bool("SECURE_HSTS_INCLUDE_SUBDOMAINS", default=PRODUCTION)
+SECURE_HSTS_PRELOAD = env.bool("SECURE_HSTS_PRELOAD", default=PRODUCTION)
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = env.bool("SECURE_COOKIES", default=PRODUCTION)
+if env.bool("BEHIND_TLS_PROXY", default=False):
+    # Only behind a proxy that sets or strips this header itself: else a client could forge it.
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+X_FRAME_OPTIONS = "DENY"
+
+# People
+
+AUTH_USER_MODEL = "accounts.User"
+LOGIN_URL = "admin:login"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+if ENV == "test":  # hashing a password well takes longer than most tests
+    PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+# Language and time: rows hold UTC; a facility's own zone is applied where its times are read
+
+LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English"), ("es", "Español"), ("fr", "Français"), ("pt", "Português")]
+USE_I18N = True
+TIME_ZONE = "UTC"
+USE_TZ = True
+
+# PostgreSQL. A stand-in address lets mypy and makemigrations load the models without a server; it
+# leads nowhere and says why, and production has none.
+
+DATABASE_URL = required(
+    "DATABASE_URL",
+    otherwise=None if PRODUCTION else "postgresql:///backfill?host=/DATABASE_URL-is-not-set",
+)
+DATABASES: dict[str, dict[str, Any]] = {"default": env.db_url_config(DATABASE_URL)}
+DATABASES["default"]["CONN_MAX_AGE"] = env.int("DATABASE_CONN_MAX_AGE", default=0)
+DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+DATABASES["default"].setdefault("OPTIONS", {}).setdefault("connect_timeout", 5)
+if env.bool("DATABASE_POOL", default=False):
+    # For the web process. Not for workers, which fork: a pool's threads stay behind in the parent.
+    DATABASES["default"]["OPTIONS"]["pool"] = {"min_size": 2, "max_size": 10, "timeout": 5}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# Valkey
+
+
+def broker_url(*, redis_url: str) -> str:
+    """Write a client's address the way Celery wants it: a Unix socket has its own scheme there."""
+    parts = urlsplit(redis_url)
+    if parts.scheme != "unix":
+        return redis_url
+    database = parse_qs(parts.query).get("db", ["0"])[0]
+    return f"redis+socket://{parts.path}?virtual_host={database}"
+
+
+REDIS_URL = required(
+    "REDIS_URL", otherwise=None if PRODUCTION else "unix:///REDIS_URL-is-not-set?db=0"
+)
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": [REDIS_URL],
+        "KEY_PREFIX": "backfill",
+    },
+}
+
+# Jobs
+
+#: Event kind → name of the task that acts on it at once: `audit.record` sends it on commit.
+EVENT_TASKS: dict[str, str] = {
+    "slot.opened": "waitlist.tasks.fill_facility",
+    "waitlist.joined": "waitlist.tasks.fill_facility",
+    "block.created": "waitlist.tasks.withdraw_blocked_holds",
+    "patient.updated": "waitlist.tasks.rerank_patient",
+}
+
+CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="") or broker_url(redis_url=REDIS_URL)
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    # A message not acknowledged for so long is given out again, whatever acks_late says: tasks are
+    # safe to run twice, and no task waits for a deadline in the broker.
+    "visibility_timeout": 3600,
+    # What a killed worker held is looked for every 5 s (interval × throttle).
+    "unacked_restore_interval": 5,
+    "unacked_restore_throttle": 1,
+    # A queue's keys are then `q`, `q:3`, `q:6` and `q:9`, priority 0 being the highest.
+    "sep": ":",
+}
+CELERY_TIMEZONE = "UTC"
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_TASK_SOFT_TIME_LIMIT = 240  # seconds; a task that needs more says so itself
+CELERY_TASK_TIME_LIMIT = 300
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_TASK_DEFAULT_QUEUE = CELERY_TASK_DEFAULT_ROUTING_KEY = "default"
+CELERY_TASK_DEFAULT_EXCHANGE = "backfill"
+# Each with a routing key of its own: with the same one, every queue would get every message.
+CELERY_TASK_QUEUES = [
+    Queue(name, Exchange("backfill"), routing_key=name)
+    for name in ("waitlist", "notifications", "default")
+]
+CELERY_TASK_ROUTES = {
+    "waitlist.*": {"queue": "waitlist"},
+    "notifications.*": {"queue": "notifications"},
+}
+CELERY_BEAT_SCHEDULER = "config.schedule:Scheduler"
+CELERY_BEAT_MAX_LOOP_INTERVAL = 5  # seconds until beat sees what staff changed in the admin
+CELERY_BEAT_SCHEDULE = {
+    task: {"task": f"{app}.tasks.{task}", "schedule": schedule, "options": options}
+    for app, task, schedule, options in (
+        # What runs often is worth nothing late: it expires before the next is due.
+        ("waitlist", "expire_holds", timedelta(seconds=10), {"expires": 10}),
+        ("waitlist", "fill_open_slots", timedelta(minutes=5), {"expires": 300}),
+        ("waitlist", "withdraw_blocked_holds", timedelta(minutes=5), {"expires": 300}),
+        ("waitlist", "send_hold_reminders", timedelta(minutes=5), {"expires": 300}),
+        ("waitlist", "expire_entries", timedelta(hours=1), {}),
+        ("waitlist", "send_nudges", crontab(hour="10", minute="0"), {}),
+        ("waitlist", "expire_nudges", crontab(hour="10", minute="0"), {}),
+        ("waitlist", "rerank_queues", crontab(hour="3", minute="0"), {}),
+        ("waitlist", "roll_up_metrics", crontab(minute="5"), {}),
+        ("scheduling", "generate_slots", crontab(hour="1", minute="0"), {}),
+        ("scheduling", "release_expired_reservations", timedelta(minutes=1), {"expires": 60}),
+        ("notifications", "relay_events", timedelta(seconds=5), {"expires": 5}),
+        ("audit", "prune_job_runs", crontab(hour="4", minute="0"), {}),
+    )
+}
+
+# Static files: collected and hashed in the image, read from the apps elsewhere
+
+STATIC_URL = "static/"
+STATIC_ROOT = Path(env.str("STATIC_ROOT", default=os.fspath(BASE_DIR / "staticfiles")))
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"
+        if PRODUCTION
+        else "django.contrib.staticfiles.storage.StaticFilesStorage",
+    },
+}
+WHITENOISE_USE_FINDERS = not PRODUCTION
+
+# Logs
+
+LOG_LEVEL = env.str("LOG_LEVEL", default="INFO")
+LOGGING = logs.settings(level=LOG_LEVEL, readable=DEBUG)
+DJANGO_STRUCTLOG_CELERY_ENABLED = True
+# One line for each request and each task, at its end.
+DJANGO_STRUCTLOG_STATUS_START_LOG_LEVEL = logging.DEBUG
+DJANGO_STRUCTLOG_CELERY_TASK_START_LOG_LEVEL = logging.DEBUG
+DJANGO_STRUCTLOG_IP_LOGGING_ENABLED = False

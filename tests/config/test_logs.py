@@ -1,0 +1,61 @@
+"""What the lines of the log do not say."""
+
+import json
+import logging
+import sys
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.test import RequestFactory
+
+from config.logs import RequestLogMiddleware
+
+SECRET = "Key (email)=(jane@example.org) already exists"
+
+
+def line(**record: Any) -> str:
+    """Write a record as production does."""
+    options = dict(settings.LOGGING["formatters"]["lines"])
+    formatter: logging.Formatter = options.pop("()")(**options)
+    defaults = {"name": "some.logger", "level": logging.ERROR, "pathname": "", "lineno": 1}
+    given = {"exc_info": None, "args": (), **defaults, **record}
+    return formatter.format(logging.LogRecord(**given))
+
+
+def failure() -> tuple[Any, Any, Any]:
+    """Fail with a person's data in the text, and return what was raised."""
+    try:
+        raise ValueError(SECRET)
+    except ValueError:
+        return sys.exc_info()
+
+
+def test_exception_has_its_class_and_place_but_no_text() -> None:
+    text = line(msg="it failed", exc_info=failure())
+    assert SECRET not in text
+    found = json.loads(text)
+    assert found["event"] == "it failed"
+    assert found["exception_class"] == "builtins.ValueError"
+    assert found["trace"][-1].endswith(" failure")
+
+
+def test_exception_in_a_message_is_cut_to_its_class() -> None:
+    text = line(msg="cannot do it: %s", args=(ValueError(SECRET),))
+    assert json.loads(text)["event"] == "cannot do it: ValueError"
+
+
+def test_celerys_account_of_a_failure_is_cut_to_the_class() -> None:
+    context = {"name": "waitlist.tasks.fill", "id": "7", "exc": repr(ValueError(SECRET))}
+    text = line(msg="Task %(name)s[%(id)s] raised: %(exc)s", args=(context,))
+    assert json.loads(text)["event"] == "Task waitlist.tasks.fill[7] raised: ValueError"
+
+
+@pytest.mark.parametrize("key", ["error", "exception", "reason", "user_agent"])
+def test_keys_that_may_quote_a_row_are_dropped(key: str) -> None:
+    assert SECRET not in line(msg={"event": "task_failed", key: SECRET})
+
+
+def test_request_is_logged_without_its_query() -> None:
+    request = RequestFactory().get("/patients", {"name": "Jane"})
+    assert RequestLogMiddleware.format_request(request) == "GET /patients"
