@@ -20,3 +20,18 @@ class NotFound(Refused):
 
     def __init__(self, field: str, id: object) -> None:
         super().__init__(f"There is no {field.replace('_', ' ')} {id}.", field=field)
+
+
+class Stale(Refused):
+    """The row has another version than the one that was to be changed."""
+
+    code = "stale"
+
+
+def check_version(*, version: int, wanted: int | None) -> None:
+    """Compare a locked row's version with the one that somebody read; None asks for nothing.
+
+    :raises Stale: if they differ.
+    """
+    if wanted is not None and version != wanted:
+        raise Stale(f"The row has version {version}, not {wanted}.")

@@ -70,6 +70,10 @@ INSTALLED_APPS = [
     "django_celery_beat",
     "django_structlog",
     "rest_framework",
+    "django_filters",
+    "drf_standardized_errors",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
     "audit",
     "accounts",
     "scheduling",
@@ -108,9 +112,47 @@ TEMPLATES = [
 ]
 UNFOLD = {"SITE_TITLE": "Backfill", "SITE_HEADER": "Backfill"}
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework.authentication.SessionAuthentication"],
-    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "scheduling.callers.TokenAuthentication",
+        "scheduling.callers.PageAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["accounts.roles.ByRoute"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PAGINATION_CLASS": "accounts.pages.Pages",
+    "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
+    "DEFAULT_METADATA_CLASS": None,
+    "DEFAULT_SCHEMA_CLASS": "accounts.schema.Schema",
+    "EXCEPTION_HANDLER": "accounts.problems.handle",
+}
+DRF_STANDARDIZED_ERRORS = {
+    "EXCEPTION_FORMATTER_CLASS": "accounts.problems.Formatter",
+    "ENABLE_IN_DEBUG_FOR_UNHANDLED_EXCEPTIONS": True,
+}
+SIMPLE_JWT = {
+    "ACCESS_TOKEN_LIFETIME": timedelta(minutes=15),
+    "REFRESH_TOKEN_LIFETIME": timedelta(days=7),
+    "UPDATE_LAST_LOGIN": False,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Backfill",
+    "DESCRIPTION": "Fills freed capacity from a waitlist.",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PERMISSIONS": ["accounts.roles.ByRoute"],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+    "COMPONENT_SPLIT_REQUEST": True,
+    "SCHEMA_PATH_PREFIX": "/api/v1/",
+}
+#: How often one may: a key `name:tenant id` beside a name gives a tenant a figure of its own.
+RATE_LIMITS: dict[str, str] = {
+    "join": "10/minute",  # per patient
+    "token": "5/minute",  # per address and account
+    "offer": "30/minute",  # per address
+    **env.dict("RATE_LIMITS", default={}),
 }
 
 # Safe transport: on in production, and each can be set for a proxy that does it already

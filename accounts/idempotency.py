@@ -1,0 +1,86 @@
+"""Idempotency-Key: a write that is sent again is answered again and not done again.
+
+The key, what it stands for and the answer are stored in the transaction of the work, so that either
+both are there or neither. Answers of 500 and more are not kept: those may be tried again.
+"""
+
+import hashlib
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import connection, transaction
+
+from accounts.models import IdempotencyKey
+from audit.errors import Refused
+
+KEEP = timedelta(hours=24)
+MAX_LENGTH = 200
+
+
+class KeyReused(Refused):
+    """The key came before with another request."""
+
+    code = "key_reused"
+
+
+class InFlight(Refused):
+    """The same key is being worked on."""
+
+    code = "in_flight"
+
+
+class Answer:
+    """What was answered: a status, a body of JSON values and a few headers."""
+
+    def __init__(self, *, status: int, body: Any, headers: dict[str, str]) -> None:
+        self.status = status
+        self.body = body
+        self.headers = headers
+
+
+def fingerprint(*, method: str, path: str, body: bytes) -> str:
+    """Say what a request asks for, in 64 characters."""
+    text = b"\0".join([method.encode(), path.encode(), body])
+    return hashlib.sha256(text).hexdigest()
+
+
+@transaction.atomic
+def once(
+    *, caller: str, key: str, request: str, now: datetime, work: Callable[[], Answer]
+) -> Answer:
+    """Do the work unless this caller's key did it within a day; return the answer of then or now.
+
+    `request` is the request's `fingerprint`.
+
+    :raises KeyReused: if the key stands for another request.
+    :raises InFlight: if the key's first request has not been answered.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))",
+            [f"idempotency:{caller}:{key}"],
+        )
+        if not cursor.fetchone()[0]:
+            raise InFlight("A request with this Idempotency-Key is being worked on.")
+    found = IdempotencyKey.objects.filter(caller=caller, key=key).first()
+    if found is not None and found.created_at > now - KEEP:
+        if found.fingerprint != request:
+            raise KeyReused("This Idempotency-Key came with another request.")
+        return Answer(status=found.status, body=found.body, headers=found.headers)
+    answer = work()
+    if answer.status >= 500:
+        transaction.set_rollback(True)
+        return answer
+    IdempotencyKey.objects.update_or_create(
+        caller=caller,
+        key=key,
+        defaults={
+            "fingerprint": request,
+            "status": answer.status,
+            "body": answer.body,
+            "headers": answer.headers,
+            "created_at": now,
+        },
+    )
+    return answer

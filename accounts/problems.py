@@ -1,0 +1,94 @@
+"""Errors as `application/problem+json` (RFC 9457): one shape, stable codes, nothing of the inside.
+
+`type, title, status, detail, code`, and for validation `errors` of `field, code, detail`.
+"""
+
+from http import HTTPStatus
+from typing import Any
+
+from django.core.exceptions import ValidationError as DjangoValidationError
+from drf_standardized_errors.formatter import ExceptionFormatter
+from drf_standardized_errors.handler import ExceptionHandler
+from drf_standardized_errors.types import ErrorResponse
+from rest_framework import exceptions
+from rest_framework.response import Response
+
+from audit.errors import Refused
+
+MEDIA_TYPE = "application/problem+json"
+
+# The status of a refusal by its code; what is not here is a conflict.
+STATUS: dict[str, int] = {
+    "not_found": HTTPStatus.NOT_FOUND,
+    "stale": HTTPStatus.PRECONDITION_FAILED,
+    "too_many_entries": HTTPStatus.TOO_MANY_REQUESTS,
+    "key_reused": HTTPStatus.UNPROCESSABLE_ENTITY,
+}
+RETRY_AFTER = {"too_many_entries": 3600, "in_flight": 1}  # seconds
+
+
+class Refusal(exceptions.APIException):
+    """What a function refused, on its way to an answer."""
+
+    def __init__(self, refused: Refused) -> None:
+        super().__init__(detail=str(refused), code=refused.code)
+        self.status_code = STATUS.get(refused.code, HTTPStatus.CONFLICT)
+        self.field = refused.field
+        self.wait = RETRY_AFTER.get(refused.code)
+
+
+class Handler(ExceptionHandler):
+    """Knows the exceptions of the domain besides those of the framework."""
+
+    def convert_known_exceptions(self, exc: Exception) -> Exception:
+        """Turn a refusal or a failed validation into the framework's words."""
+        if isinstance(exc, Refused):
+            return Refusal(exc)
+        if isinstance(exc, DjangoValidationError):
+            by_field = exc.error_dict if hasattr(exc, "error_dict") else {"": exc.error_list}
+            return exceptions.ValidationError(
+                {
+                    field or "non_field_errors": [
+                        exceptions.ErrorDetail(message, code=error.code or "invalid")
+                        for error in errors
+                        for message in error.messages
+                    ]
+                    for field, errors in by_field.items()
+                }
+            )
+        return super().convert_known_exceptions(exc)
+
+
+class Formatter(ExceptionFormatter):
+    """Writes the problem."""
+
+    def format_error_response(self, error_response: ErrorResponse) -> dict[str, Any]:
+        """Return the body."""
+        invalid = isinstance(self.exc, exceptions.ValidationError)
+        first = error_response.errors[0]
+        code = "invalid" if invalid else first.code
+        problem = {
+            "type": f"urn:backfill:problem:{code}",
+            "title": HTTPStatus(self.exc.status_code).phrase,
+            "status": int(self.exc.status_code),
+            "detail": "Some values are not valid." if invalid else first.detail,
+            "code": code,
+        }
+        if invalid:
+            problem["errors"] = [
+                {"field": error.attr, "code": error.code, "detail": error.detail}
+                for error in error_response.errors
+            ]
+        elif isinstance(self.exc, Refusal) and self.exc.field:
+            problem["errors"] = [
+                {"field": self.exc.field, "code": first.code, "detail": first.detail}
+            ]
+        return problem
+
+
+def handle(exc: Exception, context: Any) -> Response | None:
+    """Answer an exception of a view."""
+    response = Handler(exc, context).run()
+    if response is not None:
+        response.content_type = MEDIA_TYPE
+    return response

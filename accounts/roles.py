@@ -1,0 +1,143 @@
+"""Who is asking, and which role may call which route of the API.
+
+`ROUTES` is the one place that decides it: the permission class reads it on every request, docs/access.md
+is made from it, and a test walks every route of the URL resolver through it. Which rows a caller may
+see on a route is decided where the rows are, by the caller's tenant and, for a patient, person.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from rest_framework.exceptions import MethodNotAllowed
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+
+from audit.events import Actor
+
+
+class Role(StrEnum):
+    """What a caller is in the tenant of their token."""
+
+    PATIENT = "patient"
+    PROVIDER = "provider"
+    STAFF = "staff"
+    ADMIN = "admin"
+    ORGANIZER = "organizer"
+    NONE = "none"  # not logged in
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A user in the tenant of their token; `patient_id` is who they are there as a patient."""
+
+    user_id: UUID
+    tenant_id: UUID
+    role: Role
+    patient_id: UUID | None = None
+
+    @property
+    def actor(self) -> Actor:
+        """Who the event log says it was."""
+        return Actor("patient" if self.role == Role.PATIENT else "user", self.user_id)
+
+
+Roles = frozenset[Role]
+
+NOBODY: Roles = frozenset()
+ANYONE: Roles = frozenset(Role)
+LOGGED_IN: Roles = ANYONE - {Role.NONE}
+ADMINS: Roles = frozenset({Role.ADMIN})
+STAFF: Roles = ADMINS | {Role.STAFF}
+TEAM: Roles = STAFF | {Role.PROVIDER}
+CLINICAL: Roles = TEAM | {Role.PATIENT}
+
+READ = ("GET", "HEAD")
+
+
+def _route(*, read: Roles = NOBODY, **writes: Roles) -> Mapping[str, Roles]:
+    """Say who may read (GET, HEAD) and who may use each other method."""
+    return {**dict.fromkeys(READ, read), **{method.upper(): who for method, who in writes.items()}}
+
+
+def _rows(*, name: str, read: Roles, write: Roles) -> dict[str, Mapping[str, Roles]]:
+    """Say who may read and who may edit the rows of a list and their pages."""
+    return {
+        f"{name}-list": _route(read=read, post=write),
+        f"{name}-detail": _route(read=read, put=write, patch=write, delete=write),
+    }
+
+
+# Route name → method → roles.
+ROUTES: dict[str, Mapping[str, Roles]] = {
+    "schema": _route(read=ANYONE),
+    "docs": _route(read=ANYONE),
+    "token": _route(post=ANYONE),
+    "token-refresh": _route(post=ANYONE),
+    "register": _route(post=ANYONE),
+    "register-confirm": _route(post=ANYONE),
+    "me": _route(read=LOGGED_IN),
+    "invitation-accept": _route(read=ANYONE, post=ANYONE),
+    **_rows(name="member", read=ADMINS, write=ADMINS),
+    **_rows(name="invitation", read=ADMINS, write=ADMINS),
+    **_rows(name="facility", read=CLINICAL, write=STAFF),
+    **_rows(name="provider", read=CLINICAL, write=STAFF),
+    **_rows(name="service", read=CLINICAL, write=STAFF),
+    **_rows(name="patient", read=STAFF, write=STAFF),
+    **_rows(name="availability-rule", read=STAFF, write=STAFF),
+    **_rows(name="availability-exception", read=STAFF, write=STAFF),
+    **_rows(name="time-block", read=STAFF, write=STAFF),
+    "slot-list": _route(read=CLINICAL),
+    "slot-detail": _route(read=CLINICAL),
+    "slot-reserve": _route(post=STAFF | {Role.PATIENT}),
+    "slot-release": _route(post=STAFF | {Role.PATIENT}),
+    "slot-invite": _route(post=TEAM),
+    "appointment-list": _route(read=CLINICAL, post=STAFF | {Role.PATIENT}),
+    "appointment-detail": _route(read=CLINICAL),
+    "appointment-cancel": _route(post=STAFF | {Role.PATIENT}),
+    "appointment-reschedule": _route(post=STAFF | {Role.PATIENT}),
+    "appointment-complete": _route(post=TEAM),
+    "appointment-no-show": _route(post=TEAM),
+    "appointment-invite": _route(post=STAFF),
+    "waitlist-list": _route(read=TEAM, post=STAFF | {Role.PATIENT}),
+    "waitlist-detail": _route(read=CLINICAL, patch=CLINICAL),
+    "waitlist-notes": _route(read=STAFF, post=STAFF),
+    "waitlist-promote": _route(post=TEAM),
+    "waitlist-history": _route(read=STAFF | {Role.PATIENT}),
+    "waitlist-still-interested": _route(post=frozenset({Role.PATIENT})),
+    "patient-waitlists": _route(read=STAFF | {Role.PATIENT}),
+    "hold-detail": _route(read=STAFF | {Role.PATIENT}),
+    "hold-accept": _route(post=frozenset({Role.PATIENT})),
+    "hold-decline": _route(post=frozenset({Role.PATIENT})),
+    "offer": _route(read=ANYONE),
+    "offer-accept": _route(post=ANYONE),
+    "offer-decline": _route(post=ANYONE),
+    "waitlist-policy": _route(read=TEAM, put=ADMINS),
+    "tenant-waitlist-policy": _route(read=TEAM, put=ADMINS),
+}
+
+
+def roles(*, route: str | None, method: str | None) -> Roles:
+    """Return who may call a route with a method; nobody, if nothing was decided."""
+    return ROUTES.get(route or "", {}).get(method or "", NOBODY)
+
+
+class ByRoute(BasePermission):
+    """Lets in whom `ROUTES` lets in."""
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        """Compare the caller's role with the route's.
+
+        :raises MethodNotAllowed: if the route has no such method.
+        """
+        match = request.resolver_match
+        route = match.url_name if match else None
+        allowed = roles(route=route, method=request.method)
+        if not allowed and route in ROUTES:
+            raise MethodNotAllowed(request.method or "")
+        if Role.NONE in allowed:
+            return True
+        caller = request.auth
+        return isinstance(caller, Caller) and caller.role in allowed
