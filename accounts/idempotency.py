@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from django.db import connection, transaction
 
@@ -84,3 +85,13 @@ def once(
         },
     )
     return answer
+
+
+def prune(*, now: datetime) -> int:
+    """Delete what is not replayed any longer; return how many."""
+    return IdempotencyKey.objects.filter(created_at__lte=now - KEEP).delete()[0]
+
+
+def erase(*, user_id: UUID) -> int:
+    """Delete the answers that a user got, which may be about them; return how many."""
+    return IdempotencyKey.objects.filter(caller__startswith=f"{user_id}:").delete()[0]

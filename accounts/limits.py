@@ -1,8 +1,10 @@
 """Rate limits, counted in Valkey so that they hold across processes.
 
-A limit protects the service and is no promise: when Valkey is away requests pass, and the log says so.
+A limit protects the service and is no promise: when Valkey is away requests pass, and the log says
+so.
 """
 
+import hashlib
 import time
 from functools import cache
 
@@ -14,6 +16,7 @@ from limits.storage import RedisStorage
 from limits.strategies import MovingWindowRateLimiter
 from redis.exceptions import RedisError
 from rest_framework.exceptions import Throttled
+from rest_framework.request import Request
 
 log = structlog.get_logger(__name__)
 
@@ -22,27 +25,36 @@ def check(*, limit: str, who: str, share: str = "") -> None:
     """Count a request of `who` against `settings.RATE_LIMITS[limit]`, such as "10/minute".
 
     A tenant has a share of its own where `RATE_LIMITS` has a figure for `limit:tenant`; `share` is
-    the tenant's id.
+    the tenant's id. What Valkey gets to see of `who` is a digest: it may be an address.
 
     :raises Throttled: if there were too many, with the seconds to wait.
     """
     figures = settings.RATE_LIMITS
     item = parse(figures.get(f"{limit}:{share}", figures[limit]))
+    key = hashlib.sha256(who.encode()).hexdigest()
     try:
-        if _limiter().hit(item, limit, who):
+        limiter = _limiter(url=settings.REDIS_URL)
+        if limiter.hit(item, limit, key):
             return
-        reset_at = _limiter().get_window_stats(item, limit, who).reset_time
+        reset_at = limiter.get_window_stats(item, limit, key).reset_time
     except (RedisError, StorageError) as error:
         log.warning("requests are not counted", limit=limit, error=type(error).__name__)
         return
     raise Throttled(wait=max(1, round(reset_at - time.time())))
 
 
+def address(*, request: Request) -> str:
+    """Return the address a request came from, behind as many proxies as `settings.PROXIES`."""
+    hops = request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")
+    if settings.PROXIES and len(hops) >= settings.PROXIES:
+        return str(hops[-settings.PROXIES]).strip()
+    return str(request.META.get("REMOTE_ADDR", ""))
+
+
 @cache
-def _limiter() -> MovingWindowRateLimiter:
-    url = settings.REDIS_URL
-    address = url.replace("unix://", "redis+unix://", 1) if url.startswith("unix:") else url
+def _limiter(*, url: str) -> MovingWindowRateLimiter:
+    location = url.replace("unix://", "redis+unix://", 1) if url.startswith("unix:") else url
     storage = RedisStorage(
-        address, key_prefix="limits", socket_connect_timeout=0.5, socket_timeout=0.5
+        location, key_prefix="limits", socket_connect_timeout=0.5, socket_timeout=0.5
     )
     return MovingWindowRateLimiter(storage)

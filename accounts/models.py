@@ -169,3 +169,54 @@ class IdempotencyKey(models.Model):
 
     def __str__(self) -> str:
         return self.key
+
+
+class Invitation(TenantRow):
+    """A person may join a tenant in a role, once, by a link that is mailed to them.
+
+    A registration is the invitation of a patient that they asked for themselves.
+    """
+
+    class Role(models.TextChoices):
+        ADMIN = "admin"
+        STAFF = "staff"
+        PROVIDER = "provider"
+        PATIENT = "patient"
+
+    email = models.EmailField()
+    role = models.CharField(max_length=10, choices=Role)
+    name = models.CharField(max_length=200, blank=True)
+    phone = models.CharField(max_length=16, blank=True, validators=[phone_validator])
+    language = models.CharField(max_length=5, choices=Language, default=Language.EN)
+    # A row of another app: who they are already, as a patient.
+    patient_id = models.UUIDField(null=True, blank=True)
+    invited_by = models.ForeignKey(
+        User, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    expires_at = models.DateTimeField()
+    mailed_at = models.DateTimeField(null=True, blank=True)
+    accepted_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        triggers = [triggers.touch()]
+        constraints = [
+            models.CheckConstraint(
+                name="invitation_role",
+                condition=models.Q(role__in=["admin", "staff", "provider", "patient"]),
+            ),
+            models.CheckConstraint(
+                name="invitation_patient",
+                condition=models.Q(patient_id__isnull=True) | models.Q(role="patient"),
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["tenant", "created_at"], name="invitation_tenant"),
+            models.Index(
+                fields=["expires_at"],
+                name="invitation_unmailed",
+                condition=models.Q(mailed_at__isnull=True, accepted_at__isnull=True),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.role} of {self.tenant_id}"

@@ -6,7 +6,10 @@
 from http import HTTPStatus
 from typing import Any
 
+import structlog
+from django.core.exceptions import SuspiciousOperation
 from django.core.exceptions import ValidationError as DjangoValidationError
+from django.db import DataError, IntegrityError
 from drf_standardized_errors.formatter import ExceptionFormatter
 from drf_standardized_errors.handler import ExceptionHandler
 from drf_standardized_errors.types import ErrorResponse
@@ -15,16 +18,38 @@ from rest_framework.response import Response
 
 from audit.errors import Refused
 
+log = structlog.get_logger(__name__)
+
 MEDIA_TYPE = "application/problem+json"
 
 # The status of a refusal by its code; what is not here is a conflict.
 STATUS: dict[str, int] = {
     "not_found": HTTPStatus.NOT_FOUND,
+    "not_yours": HTTPStatus.FORBIDDEN,
     "stale": HTTPStatus.PRECONDITION_FAILED,
     "too_many_entries": HTTPStatus.TOO_MANY_REQUESTS,
     "key_reused": HTTPStatus.UNPROCESSABLE_ENTITY,
+    "bad_credentials": HTTPStatus.UNAUTHORIZED,
+    "bad_token": HTTPStatus.UNAUTHORIZED,
+    "invitation_over": HTTPStatus.NOT_FOUND,
 }
+# The framework's codes under our names.
+CODES: dict[str, str] = {
+    "error": "internal",
+    "parse_error": "malformed",
+    "no_active_account": "not_authenticated",
+    "authentication_failed": "not_authenticated",
+    "token_not_valid": "not_authenticated",
+}
+# The framework's names for what is wrong with no single field.
+FIELDS: dict[str | None, str] = {None: "", "non_field_errors": "", "__all__": ""}
 RETRY_AFTER = {"too_many_entries": 3600, "in_flight": 1}  # seconds
+
+
+class Conflict(Refused):
+    """The database refused what the functions let pass."""
+
+    code = "conflict"
 
 
 class Refusal(exceptions.APIException):
@@ -35,6 +60,7 @@ class Refusal(exceptions.APIException):
         self.status_code = STATUS.get(refused.code, HTTPStatus.CONFLICT)
         self.field = refused.field
         self.wait = RETRY_AFTER.get(refused.code)
+        self.more = refused.more
 
 
 class Handler(ExceptionHandler):
@@ -44,6 +70,14 @@ class Handler(ExceptionHandler):
         """Turn a refusal or a failed validation into the framework's words."""
         if isinstance(exc, Refused):
             return Refusal(exc)
+        if isinstance(exc, IntegrityError):  # a race that no lock was taken for
+            log.warning("refused by the database", error=type(exc.__cause__).__name__)
+            return Refusal(Conflict("The rows changed meanwhile; try again."))
+        if isinstance(exc, SuspiciousOperation):
+            return exceptions.ParseError("The request is malformed.")
+        if isinstance(exc, DataError):
+            log.warning("refused by the database", error=type(exc.__cause__).__name__)
+            return exceptions.ValidationError("A value is out of range.")
         if isinstance(exc, DjangoValidationError):
             by_field = exc.error_dict if hasattr(exc, "error_dict") else {"": exc.error_list}
             return exceptions.ValidationError(
@@ -66,7 +100,7 @@ class Formatter(ExceptionFormatter):
         """Return the body."""
         invalid = isinstance(self.exc, exceptions.ValidationError)
         first = error_response.errors[0]
-        code = "invalid" if invalid else first.code
+        code = "invalid" if invalid else CODES.get(first.code, first.code)
         problem = {
             "type": f"urn:backfill:problem:{code}",
             "title": HTTPStatus(self.exc.status_code).phrase,
@@ -76,13 +110,17 @@ class Formatter(ExceptionFormatter):
         }
         if invalid:
             problem["errors"] = [
-                {"field": error.attr, "code": error.code, "detail": error.detail}
+                {
+                    "field": FIELDS.get(error.attr, error.attr),
+                    "code": error.code,
+                    "detail": error.detail,
+                }
                 for error in error_response.errors
             ]
         elif isinstance(self.exc, Refusal) and self.exc.field:
-            problem["errors"] = [
-                {"field": self.exc.field, "code": first.code, "detail": first.detail}
-            ]
+            problem["errors"] = [{"field": self.exc.field, "code": code, "detail": first.detail}]
+        if isinstance(self.exc, Refusal):
+            problem |= self.exc.more
         return problem
 
 

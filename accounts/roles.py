@@ -1,8 +1,8 @@
 """Who is asking, and which role may call which route of the API.
 
-`ROUTES` is the one place that decides it: the permission class reads it on every request, docs/access.md
-is made from it, and a test walks every route of the URL resolver through it. Which rows a caller may
-see on a route is decided where the rows are, by the caller's tenant and, for a patient, person.
+`ROUTES` is the one place that decides it: the permission class reads it on every request,
+docs/access.md is made from it, and a test walks every route of the URL resolver through it. Which
+rows a caller sees on a route is decided where the rows are: in `scopes.py` of their app.
 """
 
 from collections.abc import Mapping
@@ -41,7 +41,9 @@ class Caller:
     @property
     def actor(self) -> Actor:
         """Who the event log says it was."""
-        return Actor("patient" if self.role == Role.PATIENT else "user", self.user_id)
+        if self.patient_id is not None:
+            return Actor("patient", self.patient_id)
+        return Actor("user", self.user_id)
 
 
 Roles = frozenset[Role]
@@ -66,7 +68,7 @@ def _rows(*, name: str, read: Roles, write: Roles) -> dict[str, Mapping[str, Rol
     """Say who may read and who may edit the rows of a list and their pages."""
     return {
         f"{name}-list": _route(read=read, post=write),
-        f"{name}-detail": _route(read=read, put=write, patch=write, delete=write),
+        f"{name}-detail": _route(read=read, patch=write, delete=write),
     }
 
 
@@ -78,17 +80,22 @@ ROUTES: dict[str, Mapping[str, Roles]] = {
     "token-refresh": _route(post=ANYONE),
     "register": _route(post=ANYONE),
     "register-confirm": _route(post=ANYONE),
-    "me": _route(read=LOGGED_IN),
     "invitation-accept": _route(read=ANYONE, post=ANYONE),
-    **_rows(name="member", read=ADMINS, write=ADMINS),
-    **_rows(name="invitation", read=ADMINS, write=ADMINS),
+    "me": _route(read=LOGGED_IN),
+    "member-list": _route(read=ADMINS),
+    "member-detail": _route(read=ADMINS, patch=ADMINS, delete=ADMINS),
+    "invitation-list": _route(read=ADMINS, post=ADMINS),
+    "invitation-detail": _route(read=ADMINS, delete=ADMINS),
     **_rows(name="facility", read=CLINICAL, write=STAFF),
     **_rows(name="provider", read=CLINICAL, write=STAFF),
     **_rows(name="service", read=CLINICAL, write=STAFF),
     **_rows(name="patient", read=STAFF, write=STAFF),
+    "patient-invite": _route(post=STAFF),
     **_rows(name="availability-rule", read=STAFF, write=STAFF),
-    **_rows(name="availability-exception", read=STAFF, write=STAFF),
-    **_rows(name="time-block", read=STAFF, write=STAFF),
+    "availability-exception-list": _route(read=STAFF, post=STAFF),
+    "availability-exception-detail": _route(read=STAFF, delete=STAFF),
+    "time-block-list": _route(read=STAFF, post=STAFF),
+    "time-block-detail": _route(read=STAFF, delete=STAFF),
     "slot-list": _route(read=CLINICAL),
     "slot-detail": _route(read=CLINICAL),
     "slot-reserve": _route(post=STAFF | {Role.PATIENT}),

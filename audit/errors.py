@@ -1,12 +1,18 @@
 """What a function refuses to do. Each refusal has its class beside the function that raises it."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import ClassVar
 
 
 class Refused(Exception):
-    """Nothing was changed; `code` is stable, `field` is the argument at fault, where it is one."""
+    """Nothing was changed; `code` is stable, `field` is the argument at fault, where it is one.
+
+    `more` are further facts of the refusal that the caller may be told, such as a state.
+    """
 
     code: ClassVar[str] = "refused"
+    more: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, detail: str, *, field: str | None = None) -> None:
         super().__init__(detail)

@@ -1,4 +1,4 @@
-"""The pages of docs/ that the code itself tells: the state machines and the locks."""
+"""The pages of docs/ that the code itself tells: the state machines, the locks and the access."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -6,6 +6,8 @@ from typing import Any
 
 from django.utils.module_loading import import_string
 
+from accounts import routes
+from accounts.roles import ROUTES, Role
 from audit.triggers import Move
 from scheduling import models as scheduling
 from waitlist import models as waitlist
@@ -24,7 +26,11 @@ def pages() -> dict[str, str]:
 
     :raises OutOfOrder: naming the function.
     """
-    return {"docs/states.md": states(), "docs/locking.md": locking()}
+    return {
+        "docs/states.md": states(),
+        "docs/locking.md": locking(),
+        "docs/access.md": access(),
+    }
 
 
 def states() -> str:
@@ -78,3 +84,25 @@ def locks(*, function: Callable[..., Any]) -> list[str]:
     if not taken or taken != [kind for kind in ORDER if kind in taken]:
         raise OutOfOrder(f"{function.__module__}.{function.__qualname__}: {taken}")
     return taken
+
+
+def access() -> str:
+    """List who may call which route of the API."""
+    parts = [
+        MADE.replace("MOVES", "accounts.roles.ROUTES"),
+        "# Access\n",
+        "Who may call what: `x` may, for the rest the answer is 401 to who is not logged in (none)"
+        " and 403 to who is. `HEAD` is as `GET`; a method that is not listed is 405.\n",
+        "What a caller sees there are rows of the tenant in their token, a provider those of own"
+        " facilities, a patient their own: other rows, in the path or in the body, are 404. A path"
+        " that names another tenant is 403. `tests/test_access.py` walks every route of the URL"
+        " resolver × method × role × own and foreign tenant and holds it against this table.\n",
+        f"| route | method | {' | '.join(Role)} |",
+        f"|---|---|{'---|' * len(Role)}",
+    ]
+    for route in sorted(routes.walk(), key=lambda one: one.path):
+        for method in route.methods:
+            who = ROUTES[route.name].get(method, ())
+            marks = " | ".join("x" if role in who else "" for role in Role)
+            parts.append(f"| `{route.path}` | {method} | {marks} |")
+    return "\n".join([*parts, ""])

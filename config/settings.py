@@ -4,6 +4,7 @@ BACKFILL_ENV says where this runs: `production` (the default: strict, nothing ha
 unsafe), `development` (set by manage.py) or `test` (set by the pytest plugin).
 """
 
+import hashlib
 import logging
 import os
 from datetime import timedelta
@@ -117,10 +118,12 @@ REST_FRAMEWORK = {
         "scheduling.callers.PageAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["accounts.roles.ByRoute"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["accounts.parsers.JSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PAGINATION_CLASS": "accounts.pages.Pages",
-    "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
+    "DEFAULT_FILTER_BACKENDS": ["accounts.filters.KnownFilters"],
+    "DURATION_FORMAT": "iso-8601",
+    "URL_FORMAT_OVERRIDE": None,
     "DEFAULT_METADATA_CLASS": None,
     "DEFAULT_SCHEMA_CLASS": "accounts.schema.Schema",
     "EXCEPTION_HANDLER": "accounts.problems.handle",
@@ -133,6 +136,9 @@ SIMPLE_JWT = {
     "ACCESS_TOKEN_LIFETIME": timedelta(minutes=15),
     "REFRESH_TOKEN_LIFETIME": timedelta(days=7),
     "UPDATE_LAST_LOGIN": False,
+    # A key of its own, so that what is signed elsewhere is never taken for a token.
+    "SIGNING_KEY": hashlib.sha256(f"token:{SECRET_KEY}".encode()).hexdigest(),
+    "CHECK_REVOKE_TOKEN": True,  # a changed password ends the tokens that came before
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Backfill",
@@ -141,6 +147,25 @@ SPECTACULAR_SETTINGS = {
     "OAS_VERSION": "3.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": ["accounts.roles.ByRoute"],
+    "SERVE_AUTHENTICATION": [],
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "accounts.schema.finish",
+    ],
+    "CONTACT": {},
+    "ENUM_NAME_OVERRIDES": {
+        "SlotStatus": "scheduling.models.Slot.Status",
+        "AppointmentStatus": "scheduling.models.Appointment.Status",
+        "AppointmentSource": "scheduling.models.Appointment.Source",
+        "EntryStatus": "waitlist.models.WaitlistEntry.Status",
+        "HoldStatus": "waitlist.models.Hold.Status",
+        "HoldSource": "waitlist.models.Hold.Source",
+        "MemberRole": "accounts.models.Membership.Role",
+        "InvitationRole": "accounts.models.Invitation.Role",
+        "FacilityKind": "scheduling.models.Facility.Kind",
+        "ExceptionKind": "scheduling.models.AvailabilityException.Kind",
+        "Language": "accounts.models.Language",
+    },
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
@@ -152,8 +177,30 @@ RATE_LIMITS: dict[str, str] = {
     "join": "10/minute",  # per patient
     "token": "5/minute",  # per address and account
     "offer": "30/minute",  # per address
+    "register": "5/minute",  # per address
+    "invitation": "30/minute",  # per address
     **env.dict("RATE_LIMITS", default={}),
 }
+
+# So many proxies add the address they were called from; none is believed where there is none.
+PROXIES = env.int("PROXIES", default=0)
+
+# Mail
+
+EMAIL_CONFIG = env.email_url(
+    "EMAIL_URL", default="smtp://localhost:25" if PRODUCTION else "consolemail://"
+)
+EMAIL_BACKEND = EMAIL_CONFIG["EMAIL_BACKEND"]
+EMAIL_HOST = EMAIL_CONFIG["EMAIL_HOST"]
+EMAIL_PORT = EMAIL_CONFIG["EMAIL_PORT"]
+EMAIL_HOST_USER = EMAIL_CONFIG["EMAIL_HOST_USER"]
+EMAIL_HOST_PASSWORD = EMAIL_CONFIG["EMAIL_HOST_PASSWORD"]
+EMAIL_USE_TLS = EMAIL_CONFIG.get("EMAIL_USE_TLS", False)
+EMAIL_USE_SSL = EMAIL_CONFIG.get("EMAIL_USE_SSL", False)
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="Backfill <backfill@localhost>")
+# Where people reach this, for links in mails.
+SITE_URL = env.str("SITE_URL", default="http://localhost:8000").rstrip("/")
 
 # Safe transport: on in production, and each can be set for a proxy that does it already
 
@@ -238,6 +285,7 @@ EVENT_TASKS: dict[str, str] = {
     "waitlist.joined": "waitlist.tasks.fill_facility",
     "block.created": "waitlist.tasks.withdraw_blocked_holds",
     "patient.updated": "waitlist.tasks.rerank_patient",
+    "access.invited": "accounts.tasks.mail_invitations",
 }
 
 CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="") or broker_url(redis_url=REDIS_URL)
@@ -288,6 +336,8 @@ CELERY_BEAT_SCHEDULE = {
         ("scheduling", "generate_slots", crontab(hour="1", minute="0"), {}),
         ("scheduling", "release_expired_reservations", timedelta(minutes=1), {"expires": 60}),
         ("notifications", "relay_events", timedelta(seconds=5), {"expires": 5}),
+        ("accounts", "mail_invitations", timedelta(minutes=1), {"expires": 60}),
+        ("accounts", "prune_idempotency_keys", crontab(hour="4", minute="10"), {}),
         ("audit", "prune_job_runs", crontab(hour="4", minute="0"), {}),
     )
 }

@@ -12,6 +12,11 @@ from audit.events import Actor
 from scheduling import slots
 from scheduling.models import Appointment, Slot
 
+# Why an appointment is cancelled: codes, since the reason is in the event log.
+REASONS = (
+    "patient_request", "provider_unavailable", "facility_closed", "booked_by_mistake", "other",
+)  # fmt: skip
+
 
 class PatientBusy(Refused):
     """The patient has a booked appointment that overlaps."""
@@ -134,6 +139,7 @@ def reschedule(*, appointment_id: UUID, slot_id: UUID, actor: Actor, now: dateti
     appointment.facility_id = new.facility_id
     appointment.service_id = new.service_id or appointment.service_id
     appointment.save(update_fields=["slot", "period", "provider", "facility", "service"])
+    appointment.refresh_from_db()  # its version
     data = {"from_slot_id": str(old.pk), **_times(appointment)}
     _record(kind="appointment.rescheduled", appointment=appointment, was="booked", actor=actor,
             at=now, data=data)  # fmt: skip

@@ -3,20 +3,41 @@
 Here and not in accounts, because a patient is a row of this app.
 """
 
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from django.contrib.auth.hashers import check_password, make_password
+from django.db import transaction
 from rest_framework.authentication import SessionAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 from rest_framework_simplejwt.authentication import JWTAuthentication
+from rest_framework_simplejwt.exceptions import TokenError
+from rest_framework_simplejwt.settings import api_settings
 from rest_framework_simplejwt.tokens import RefreshToken
+from rest_framework_simplejwt.utils import get_md5_hash_password
 
 from accounts.models import Membership, Tenant, User
 from accounts.roles import Caller, Role
+from audit import events
+from audit.errors import Refused
 from scheduling.models import Patient
 
 SESSION_TENANT = "tenant_id"
+NOBODY = UUID(int=0)
+
+
+class BadCredentials(Refused):
+    """Address, password and tenant do not go together; which of them is wrong is not said."""
+
+    code = "bad_credentials"
+
+
+class BadToken(Refused):
+    """The token is not ours, is over, or its bearer is no longer what it says."""
+
+    code = "bad_token"
 
 
 class TokenAuthentication(JWTAuthentication):
@@ -35,7 +56,7 @@ class TokenAuthentication(JWTAuthentication):
             tenant_id, said = UUID(str(token["tenant_id"])), str(token["role"])
         except (KeyError, ValueError):
             raise AuthenticationFailed("This token names no tenant.") from None
-        caller = find(user=user, tenant_id=tenant_id)
+        caller = find(user_id=user.pk, tenant_id=tenant_id)
         if caller is None or caller.role != said:
             raise AuthenticationFailed("You are no longer what this token says.")
         return user, caller
@@ -55,25 +76,120 @@ class PageAuthentication(SessionAuthentication):
             tenants = {*user.memberships.values_list("tenant", flat=True)}
             tenants |= {*user.patients.values_list("tenant", flat=True)}
             chosen = tenants.pop() if len(tenants) == 1 else None
-        caller = find(user=user, tenant_id=UUID(str(chosen))) if chosen else None
+        caller = find(user_id=user.pk, tenant_id=UUID(str(chosen))) if chosen else None
         return (user, caller) if caller else None
 
 
-def find(*, user: User, tenant_id: UUID) -> Caller | None:
+def find(*, user_id: UUID, tenant_id: UUID) -> Caller | None:
     """Say what a user is in a tenant: what their membership says, else a patient, else nothing."""
-    member = Membership.objects.select_related("tenant").filter(user=user, tenant=tenant_id).first()
+    members = Membership.objects.select_related("tenant")
+    member = members.filter(user=user_id, tenant=tenant_id).first()
     if member is not None:
         organizer = member.tenant.kind == Tenant.Kind.ORGANIZER
-        return Caller(user.pk, tenant_id, Role.ORGANIZER if organizer else Role(member.role))
-    patient = Patient.objects.filter(user=user, tenant=tenant_id, erased_at=None).first()
+        return Caller(user_id, tenant_id, Role.ORGANIZER if organizer else Role(member.role))
+    patient = Patient.objects.filter(user=user_id, tenant=tenant_id, erased_at=None).first()
     if patient is not None:
-        return Caller(user.pk, tenant_id, Role.PATIENT, patient.pk)
+        return Caller(user_id, tenant_id, Role.PATIENT, patient.pk)
     return None
 
 
-def tokens(*, user: User, caller: Caller) -> dict[str, str]:
-    """Issue an access and a refresh token that name the tenant and the role."""
-    refresh = RefreshToken.for_user(user)
-    refresh["tenant_id"] = str(caller.tenant_id)
-    refresh["role"] = str(caller.role)
-    return {"access": str(refresh.access_token), "refresh": str(refresh)}
+def log_in(*, email: str, password: str, tenant: str, now: datetime) -> dict[str, str]:
+    """Issue tokens to a user of a tenant, given by its slug or id.
+
+    Takes the same steps, hashing a password above all, whoever asks: neither the answer nor the
+    time it takes tells who has an account, or where.
+
+    :raises BadCredentials: unless all three are right.
+    """
+    place = find_tenant(name=tenant)
+    user = User.objects.filter(email__iexact=email, is_active=True).first()
+    right = check_password(password, user.password if user else _no_password())
+    tenant_id = place.pk if place else NOBODY
+    caller = find(user_id=user.pk if user else NOBODY, tenant_id=tenant_id)
+    if user is None or not right or caller is None:
+        if place is not None:
+            events.record(
+                kind="access.denied",
+                tenant_id=tenant_id,
+                subject_type="user" if user else "tenant",
+                subject_id=user.pk if user else tenant_id,
+                actor=events.SYSTEM,
+                at=now,
+                data={"reason": "credentials"},
+            )
+        raise BadCredentials("Address, password and tenant do not go together.")
+    token = _refresh_token(user=user, tenant_id=tenant_id)
+    return {"access": _access(refresh=token, caller=caller, now=now), "refresh": str(token)}
+
+
+def refresh(*, token: str, now: datetime) -> dict[str, str]:
+    """Issue another access token, for what the bearer is now.
+
+    :raises BadToken: if the token is bad, or they are nothing in its tenant any longer.
+    """
+    bad = BadToken("This token is not valid any longer.", field="refresh")
+    try:
+        known = RefreshToken(token)  # type: ignore[arg-type]
+        user_id, tenant_id = UUID(known["user_id"]), UUID(known["tenant_id"])
+    except (TokenError, KeyError, ValueError, TypeError):
+        raise bad from None
+    user = User.objects.filter(pk=user_id, is_active=True).first()
+    caller = find(user_id=user_id, tenant_id=tenant_id)
+    if user is None or caller is None:
+        raise bad
+    if known.get(api_settings.REVOKE_TOKEN_CLAIM) != get_md5_hash_password(user.password):
+        raise bad
+    return {"access": _access(refresh=known, caller=caller, now=now)}
+
+
+def find_tenant(*, name: str) -> Tenant | None:
+    """Return a tenant by its slug or id."""
+    try:
+        return Tenant.objects.filter(pk=UUID(name)).first()
+    except ValueError:
+        return Tenant.objects.filter(slug=name).first()
+
+
+def issue(*, user: User, tenant_id: UUID) -> str:
+    """Make an access token without asking for a password, for what a user is in a tenant.
+
+    :raises BadToken: if they are nothing in it.
+    """
+    caller = find(user_id=user.pk, tenant_id=tenant_id)
+    if caller is None:
+        raise BadToken("This user is nothing in this tenant.")
+    access = _refresh_token(user=user, tenant_id=tenant_id).access_token
+    access["role"] = str(caller.role)
+    return str(access)
+
+
+def _refresh_token(*, user: User, tenant_id: UUID) -> RefreshToken:
+    token = RefreshToken.for_user(user)
+    token["tenant_id"] = str(tenant_id)
+    return token
+
+
+@transaction.atomic
+def _access(*, refresh: RefreshToken, caller: Caller, now: datetime) -> str:
+    access = refresh.access_token
+    access["role"] = str(caller.role)
+    events.record(
+        kind="access.token_issued",
+        tenant_id=caller.tenant_id,
+        subject_type="user",
+        subject_id=caller.user_id,
+        actor=caller.actor,
+        at=now,
+        data={"role": str(caller.role)},
+    )
+    return str(access)
+
+
+_hashes: list[str] = []
+
+
+def _no_password() -> str:
+    """Return a hash that no password has, which takes as long to compare as a real one."""
+    if not _hashes:
+        _hashes.append(make_password("nobody's"))
+    return _hashes[0]

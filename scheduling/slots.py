@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from audit import events, sql
 from audit.errors import NotFound, Refused
@@ -95,6 +95,20 @@ def is_blocked(*, slot: Slot) -> bool:
         facility=slot.facility_id,
         period__overlap=slot.period,
     ).exists()
+
+
+def bookable(*, rows: QuerySet[Slot], now: datetime) -> QuerySet[Slot]:
+    """Narrow slots to those that `check_claimable` lets pass, as far as can be seen unlocked."""
+    claims = Slot.objects.filter(
+        provider=OuterRef("provider"), period__overlap=OuterRef("period"), status__in=Slot.CLAIMED
+    )
+    blocks = TimeBlock.objects.filter(
+        Q(provider__isnull=True) | Q(provider=OuterRef("provider")),
+        facility=OuterRef("facility"),
+        period__overlap=OuterRef("period"),
+    )
+    coming = rows.filter(status=Slot.Status.OPEN, period__startswith__gt=now)
+    return coming.exclude(Exists(claims)).exclude(Exists(blocks))
 
 
 def move(*, slot: Slot, to: Slot.Status, **columns: Any) -> None:

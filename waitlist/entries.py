@@ -1,5 +1,6 @@
 """Entries: joining a queue, changing one's wishes, leaving, and what time does to them."""
 
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
@@ -12,29 +13,15 @@ from django.db.models import QuerySet
 
 from accounts.models import Tenant, User
 from audit import events, locks, sql
-from audit.errors import NotFound, Refused
+from audit.errors import NotFound, Refused, check_version
 from audit.events import Actor
 from scheduling import slots
-from scheduling.models import Patient, Provider, ProviderFacility, Service
+from scheduling.models import Patient
 from waitlist import holds, queues, ranking
+from waitlist import wishes as wishing
 from waitlist.models import ACTIVE, EntryNote, Hold, Queue, WaitlistEntry, WaitlistPolicy
 
-# What may be wished, and changed later; `urgency` is for staff to set.
-WISHES = frozenset(
-    {
-        "provider_id",
-        "provider_required",
-        "service_id",
-        "any_facility",
-        "preferred_days",
-        "preferred_time",
-        "earliest",
-        "latest",
-        "dates_flexible",
-        "urgency",
-        "metadata",
-    }
-)
+REASON = r"^[a-z][a-z0-9_]{0,49}$"  # a code, since events tell it
 
 
 class AlreadyWaiting(Refused):
@@ -73,7 +60,7 @@ def join(
 ) -> WaitlistEntry:
     """Let a patient of the facility's tenant, or an organizer, wait at a facility.
 
-    `wishes` are columns of the entry named in `WISHES`. Locks queue, patient.
+    `wishes` are columns of the entry, see `wishes.apply`. Locks queue, patient.
 
     :raises NotFound: naming the id that is not there, or is another tenant's.
     :raises ValidationError: naming each wish with a bad value.
@@ -92,7 +79,7 @@ def join(
         entry.tenant_id = entry.organizer.pk
     else:
         raise ValidationError({"patient": "Say who waits."})
-    _wish(entry=entry, wishes=wishes or {}, queue=queue, policy=policy, patient=patient)
+    wishing.apply(entry=entry, changes=wishes or {}, queue=queue, policy=policy, patient=patient)
     if entry.expires_at <= now:
         raise ValidationError({"latest": "This time is over."})
     waiting = WaitlistEntry.objects.filter(ACTIVE)
@@ -114,7 +101,12 @@ def join(
 
 @transaction.atomic
 def update(
-    *, entry_id: UUID, wishes: Mapping[str, Any], actor: Actor, now: datetime
+    *,
+    entry_id: UUID,
+    wishes: Mapping[str, Any],
+    actor: Actor,
+    now: datetime,
+    version: int | None = None,
 ) -> WaitlistEntry:
     """Change what an active entry wishes; it keeps the time it joined, and a live offer stands.
 
@@ -122,12 +114,14 @@ def update(
 
     :raises NotFound, ValidationError, AlreadyWaiting: as `join`.
     :raises EntryClosed: if it has ended.
+    :raises Stale: if its version is not the wanted one.
     """
     entry = lock_active(entry_id=entry_id)
+    check_version(version=entry.version, wanted=version)
     policy = WaitlistPolicy.objects.get(facility=entry.facility_id)
     queue = Queue.objects.get(pk=entry.facility_id)
     visited = entry.any_facility
-    _wish(entry=entry, wishes=wishes, queue=queue, policy=policy, patient=entry.patient)
+    wishing.apply(entry=entry, changes=wishes, queue=queue, policy=policy, patient=entry.patient)
     if "latest" in wishes and entry.expires_at <= now:
         raise ValidationError({"latest": "This time is over."})
     _save(entry=entry)
@@ -140,7 +134,13 @@ def update(
 
 @transaction.atomic
 def cancel(
-    *, entry_id: UUID, reason: str, actor: Actor, now: datetime, notes: str = ""
+    *,
+    entry_id: UUID,
+    reason: str,
+    actor: Actor,
+    now: datetime,
+    notes: str = "",
+    version: int | None = None,
 ) -> WaitlistEntry:
     """End an active entry; what it was offered goes to the next.
 
@@ -149,10 +149,12 @@ def cancel(
 
     :raises NotFound: if it is not there.
     :raises EntryClosed: if it has ended.
+    :raises Stale: if its version is not the wanted one.
     """
-    if not reason:
-        raise ValidationError({"reason": "Say why."})
+    if not re.fullmatch(REASON, reason):
+        raise ValidationError({"reason": "Say why, with a code such as no_longer_needed."})
     entry = lock_active(entry_id=entry_id)
+    check_version(version=entry.version, wanted=version)
     was = entry.status
     if was == WaitlistEntry.Status.OFFERED:
         holds.withdraw(entry=entry, reason="cancelled", actor=actor, now=now)
@@ -275,6 +277,18 @@ def _sweep(*, name: str, lock: str, now: datetime, limit: int) -> int:
     return len(sql.run(app="waitlist", name=name, params={"now": now, "limit": limit}))
 
 
+def can_join(*, facility_id: UUID) -> bool:
+    """Say whether a facility's waitlist takes anybody at the moment, as far as seen unlocked."""
+    queue = Queue.objects.select_related("facility").get(pk=facility_id)
+    try:
+        queues.check_open(queue=queue)
+    except queues.QueueClosed:
+        return False
+    limit = WaitlistPolicy.objects.get(facility=facility_id).max_queue_size
+    here = WaitlistEntry.objects.filter(ACTIVE, facility=facility_id)
+    return not _reached(limit=limit, entries=here)
+
+
 def _reached(*, limit: int | None, entries: QuerySet[WaitlistEntry]) -> bool:
     return limit is not None and entries.count() >= limit
 
@@ -293,59 +307,6 @@ def _lock_organizer(*, organizer_id: UUID) -> Tenant:
     if organizer is None:
         raise NotFound("organizer", organizer_id)
     return organizer
-
-
-def _wish(
-    *,
-    entry: WaitlistEntry,
-    wishes: Mapping[str, Any],
-    queue: Queue,
-    policy: WaitlistPolicy,
-    patient: Patient | None,
-) -> None:
-    """Set wishes on an entry, and what follows: its rank, its end, what makes it unique."""
-    unknown = set(wishes) - WISHES
-    if unknown:
-        raise ValidationError({name: "This cannot be wished." for name in unknown})
-    for name, value in wishes.items():
-        setattr(entry, name, value)
-    _check_wishes(entry=entry, tenant_id=queue.tenant_id)
-    entry.unique_service = entry.service_id if policy.unique_per_service else None
-    entry.rank_key = ranking.rank_key(entry=entry, policy=policy, patient=patient)
-    if entry.latest is not None and not entry.dates_flexible:
-        entry.expires_at = entry.latest + policy.grace
-    else:
-        entry.expires_at = entry.joined_at + policy.entry_ttl
-
-
-def _check_wishes(*, entry: WaitlistEntry, tenant_id: UUID) -> None:
-    entry.clean_fields(
-        exclude={field.name for field in entry._meta.fields} - WISHES  # ids are checked below
-    )
-    if not isinstance(entry.metadata, dict):
-        raise ValidationError({"metadata": "Give an object."})
-    if entry.earliest and entry.latest and entry.latest <= entry.earliest:
-        raise ValidationError({"latest": "The latest time is after the earliest."})
-    if not set(entry.preferred_days) <= set(range(1, 8)):
-        raise ValidationError({"preferred_days": "Weekdays are 1 (Monday) to 7."})
-    if entry.provider_required and entry.provider_id is None:
-        raise ValidationError({"provider_required": "Say which provider."})
-    if entry.service_id is not None:
-        _check_mine(model=Service, field="service", id=entry.service_id, tenant_id=tenant_id)
-    if entry.provider_id is not None:
-        _check_mine(model=Provider, field="provider", id=entry.provider_id, tenant_id=tenant_id)
-        posted = ProviderFacility.objects.filter(
-            provider=entry.provider_id, facility=entry.facility_id
-        )
-        if not entry.any_facility and not posted.exists():
-            raise NotFound("provider", entry.provider_id)
-
-
-def _check_mine(
-    *, model: type[Service] | type[Provider], field: str, id: UUID, tenant_id: UUID
-) -> None:
-    if not model._default_manager.filter(pk=id, tenant=tenant_id).exists():
-        raise NotFound(field, id)
 
 
 def _save(*, entry: WaitlistEntry) -> None:

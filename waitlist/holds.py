@@ -19,9 +19,13 @@ from waitlist.models import Hold, WaitlistEntry
 
 
 class HoldClosed(Refused):
-    """The offer was answered, withdrawn or has lapsed."""
+    """The offer was answered, withdrawn or has lapsed; `state` says which."""
 
     code = "hold_closed"
+
+    def __init__(self, detail: str, *, state: str) -> None:
+        super().__init__(detail, field="hold")
+        self.more = {"state": state}
 
 
 @transaction.atomic
@@ -35,7 +39,7 @@ def accept(*, hold_id: UUID, actor: Actor, now: datetime) -> Appointment:
     """
     hold = get(hold_id=hold_id)
     if hold.slot_id is None:
-        raise HoldClosed(f"Hold {hold_id} has no slot to book.", field="hold")
+        raise HoldClosed(f"Hold {hold_id} has no slot to book.", state=hold.status)
     [slot] = slots.lock_for_claim(slot_ids=[hold.slot_id], patient_id=hold.patient_id)
     hold = _lock_live(hold_id=hold_id, now=now)
     entry = WaitlistEntry.objects.select_for_update(no_key=True).get(pk=hold.entry_id)
@@ -122,6 +126,13 @@ def remind_due(*, now: datetime, limit: int) -> int:
     return len(sql.run(app="waitlist", name="remind_holds", params={"now": now, "limit": limit}))
 
 
+def state(*, hold: Hold, now: datetime) -> str:
+    """Say what a hold is at `now`; one past its deadline is over though no sweep has been there."""
+    if hold.status == Hold.Status.OFFERED and hold.expires_at <= now:
+        return Hold.Status.EXPIRED
+    return hold.status
+
+
 def get(*, hold_id: UUID) -> Hold:
     """:raises NotFound: if there is no such hold."""
     hold = Hold.objects.select_related("entry").filter(pk=hold_id).first()
@@ -190,8 +201,8 @@ def convert(
 
 def _lock_live(*, hold_id: UUID, now: datetime) -> Hold:
     hold = Hold.objects.select_for_update(no_key=True).get(pk=hold_id)
-    if hold.status != Hold.Status.OFFERED or hold.expires_at <= now:
-        raise HoldClosed(f"The offer {hold_id} is over.", field="hold")
+    if state(hold=hold, now=now) != Hold.Status.OFFERED:
+        raise HoldClosed(f"The offer {hold_id} is over.", state=state(hold=hold, now=now))
     return hold
 
 

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from django.db import transaction
 
-from audit.errors import NotFound, Refused
+from audit.errors import NotFound, Refused, check_version
 from audit.events import Actor
 from scheduling import appointments, slots
 from scheduling.models import Appointment, Slot
@@ -81,7 +81,9 @@ def invite_for(
 
 
 @transaction.atomic
-def promote(*, entry_id: UUID, slot_id: UUID, actor: Actor, now: datetime) -> Appointment:
+def promote(
+    *, entry_id: UUID, slot_id: UUID, actor: Actor, now: datetime, version: int | None = None
+) -> Appointment:
     """Book a slot for a waiting entry at once; an offer it has is taken back first.
 
     Staff have spoken with the patient, so wishes are not checked.
@@ -89,13 +91,14 @@ def promote(*, entry_id: UUID, slot_id: UUID, actor: Actor, now: datetime) -> Ap
 
     :raises NotFound: if the slot or the entry is not there, or they differ in tenant.
     :raises EntryClosed: if the entry has ended.
+    :raises Stale: if its version is not the wanted one.
     :raises SlotTaken, SlotBlocked, SlotPast: see `slots.check_claimable`.
     :raises PatientBusy: if the patient is booked elsewhere at that time.
     """
     found = Slot.objects.filter(pk=slot_id).first()
     if found is None:
         raise NotFound("slot", slot_id)
-    slot, entry = _lock(slot=found, entry_id=entry_id, actor=actor, now=now)
+    slot, entry = _lock(slot=found, entry_id=entry_id, actor=actor, now=now, version=version)
     if entry.patient_id is None:
         raise NotFound("patient", entry.patient_id)
     appointments.check_bookable(slot=slot, patient_id=entry.patient_id, now=now)
@@ -111,11 +114,14 @@ def promote(*, entry_id: UUID, slot_id: UUID, actor: Actor, now: datetime) -> Ap
     return appointment
 
 
-def _lock(*, slot: Slot, entry_id: UUID, actor: Actor, now: datetime) -> tuple[Slot, WaitlistEntry]:
+def _lock(
+    *, slot: Slot, entry_id: UUID, actor: Actor, now: datetime, version: int | None = None
+) -> tuple[Slot, WaitlistEntry]:
     """Lock all that an entry's new claim on a slot concerns, and take back what it is offered."""
     if entries.get(entry_id=entry_id).tenant_id != slot.tenant_id:
         raise NotFound("entry", entry_id)
     entry = entries.lock_active(entry_id=entry_id, slot_id=slot.pk)
+    check_version(version=entry.version, wanted=version)
     if entry.status == WaitlistEntry.Status.OFFERED:
         holds.withdraw(entry=entry, reason="replaced", actor=actor, now=now)
     slot.refresh_from_db()

@@ -370,6 +370,19 @@ class WaitlistEntry(Versioned):
                 condition=Q(organizer__isnull=False),
             ),
             models.Index(fields=["facility", "status", "created_at"], name="entry_facility"),
+            # The lists that staff page through: one facility and status, or the whole tenant, by
+            # priority or age. The first also counts positions, for which it holds the service.
+            models.Index(
+                "facility",
+                "status",
+                F("rank_key").desc(),
+                "joined_at",
+                "id",
+                name="entry_status_priority",
+                include=["service"],
+            ),
+            models.Index("tenant", F("rank_key").desc(), "joined_at", "id", name="entry_priority"),
+            models.Index(fields=["tenant", "joined_at", "id"], name="entry_joined"),
             models.Index(
                 fields=["expires_at"],
                 name="entry_expires_at",

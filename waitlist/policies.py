@@ -10,6 +10,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import F
 
 from audit import events
+from audit.errors import check_version
 from audit.events import Actor
 from waitlist import queues, ranking
 from waitlist.models import ACTIVE, WaitlistEntry, WaitlistPolicy
@@ -17,19 +18,27 @@ from waitlist.models import ACTIVE, WaitlistEntry, WaitlistPolicy
 FIXED = {"id", "tenant", "facility", "created_at", "updated_at", "version"}
 FIELDS = frozenset(field.name for field in WaitlistPolicy._meta.fields) - FIXED
 MATCH_WEIGHTS = ("match_provider", "match_location", "match_service", "match_days")
+LONGEST = timedelta(days=3650)
 
 
 @transaction.atomic
 def change(
-    *, facility_id: UUID, changes: Mapping[str, Any], actor: Actor, now: datetime
+    *,
+    facility_id: UUID,
+    changes: Mapping[str, Any],
+    actor: Actor,
+    now: datetime,
+    version: int | None = None,
 ) -> WaitlistPolicy:
     """Change fields of a facility's policy and put its queue in the order that follows.
 
     :raises NotFound: if there is no such facility.
     :raises ValidationError: naming each field with a bad value.
+    :raises Stale: if its version is not the wanted one.
     """
     queue = queues.lock(facility_id=facility_id)
     policy = WaitlistPolicy.objects.select_for_update(no_key=True).get(facility=facility_id)
+    check_version(version=policy.version, wanted=version)
     unknown = set(changes) - FIELDS
     if unknown:
         raise ValidationError({name: "A policy has no such field." for name in unknown})
@@ -65,6 +74,10 @@ def check(*, policy: WaitlistPolicy) -> None:
     for name in ("min_notice", "min_hold", "grace"):
         if getattr(policy, name) < timedelta(0):
             errors[name] = "Give no time, or more."
+    for name in FIELDS:
+        value = getattr(policy, name)
+        if isinstance(value, timedelta) and value > LONGEST:
+            errors[name] = "Give at most ten years."
     if sum(getattr(policy, name) for name in MATCH_WEIGHTS) != 100:
         errors |= dict.fromkeys(MATCH_WEIGHTS, "The four weights of a match sum to 100.")
     if policy.min_match_score > 100:

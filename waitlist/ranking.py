@@ -8,11 +8,9 @@ from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from django.db.models import Q
-
 from audit import sql
 from scheduling.models import Patient
-from waitlist.models import ACTIVE, WaitlistEntry, WaitlistPolicy
+from waitlist.models import WaitlistEntry, WaitlistPolicy
 
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 SHORT_WINDOW = timedelta(days=7)
@@ -42,16 +40,13 @@ def priority_score(*, entry: WaitlistEntry, policy: WaitlistPolicy, now: datetim
 
 def position(*, entry: WaitlistEntry) -> int | None:
     """Return 1 for who goes first among those active here for this service; None if ended."""
-    if entry.closed_at is not None:
-        return None
-    ahead = Q(rank_key__gt=entry.rank_key) | Q(
-        Q(joined_at__lt=entry.joined_at) | Q(joined_at=entry.joined_at, pk__lt=entry.pk),
-        rank_key=entry.rank_key,
-    )
-    same = WaitlistEntry.objects.filter(
-        ACTIVE, facility=entry.facility_id, service=entry.service_id
-    )
-    return same.filter(ahead).count() + 1
+    return positions(entry_ids=[entry.pk]).get(entry.pk)
+
+
+def positions(*, entry_ids: Collection[UUID]) -> dict[UUID, int]:
+    """Return the position of each of the entries that is active, in one statement."""
+    rows = sql.run(app="waitlist", name="find_positions", params={"entries": list(entry_ids)})
+    return dict(rows)
 
 
 def rerank(*, facility_ids: Collection[UUID], patient_id: UUID | None = None) -> int:

@@ -49,12 +49,17 @@ CHECKS = (
     Check(name="mypy", command=(f"{PROGRAMS}/mypy",)),
     Check(name="imports", command=(f"{PROGRAMS}/lint-imports",)),
     Check(name="migrations", command=(*DJANGO, "makemigrations", "--check", "--dry-run")),
+    Check(
+        name="schema",
+        command=(*DJANGO, "spectacular", "--validate", "--fail-on-warn", "--file", os.devnull),
+    ),
     Check(name="django", command=(*DJANGO, "check")),
     Check(
         name="deployment",
         command=(*DJANGO, "check", "--deploy", "--fail-level", "WARNING"),
         environment=DEPLOYMENT,
     ),
+    Check(name="docs", command=(*DJANGO, "write_docs", "--check")),
     Check(name="ruff", command=(f"{PROGRAMS}/ruff", "check", ".")),
     Check(name="format", command=(f"{PROGRAMS}/ruff", "format", "--check", ".")),
 )

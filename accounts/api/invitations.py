@@ -1,0 +1,80 @@
+from typing import ClassVar
+from uuid import UUID
+
+from django.db.models import QuerySet
+from django_filters import rest_framework as filters
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts import invitations, rows
+from accounts.bodies import Body
+from accounts.models import Invitation
+from accounts.views import RowsView, RowView
+from audit import clock
+
+
+class InvitationSerializer(Body, serializers.ModelSerializer[Invitation]):
+    invited_by = serializers.UUIDField(source="invited_by_id", read_only=True, allow_null=True)
+
+    class Meta:
+        model = Invitation
+        fields = (
+            "id", "email", "role", "name", "language", "invited_by", "expires_at", "mailed_at",
+            "accepted_at", "created_at", "updated_at",
+        )  # fmt: skip
+        read_only_fields = (
+            "id", "expires_at", "mailed_at", "accepted_at", "created_at", "updated_at",
+        )  # fmt: skip
+
+
+class NewInvitationSerializer(InvitationSerializer):
+    role = serializers.ChoiceField(choices=[(one.value, one.label) for one in invitations.ROLES])
+
+
+class InvitationFilter(filters.FilterSet):  # type: ignore[misc]
+    role = filters.ChoiceFilter(choices=Invitation.Role)
+    accepted = filters.BooleanFilter(
+        field_name="accepted_at", lookup_expr="isnull", exclude=True, label="Whether it was used."
+    )
+    sort = filters.OrderingFilter(fields=("created_at", "expires_at"))
+
+
+class InvitationsView(RowsView):
+    serializer_class = InvitationSerializer
+    filterset_class = InvitationFilter
+
+    def rows(self) -> QuerySet[Invitation]:
+        found = Invitation.objects.filter(tenant=self.caller.tenant_id)
+        return found.order_by("-created_at", "id")
+
+    @extend_schema(request=NewInvitationSerializer, responses={201: InvitationSerializer})
+    def post(self, request: Request) -> Response:
+        """Invite somebody to be a member; the link is mailed to them alone."""
+        body = NewInvitationSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        given = dict(body.validated_data)
+        row = invitations.invite(
+            tenant_id=self.caller.tenant_id,
+            email=given.pop("email"),
+            role=given.pop("role"),
+            about=given,
+            invited_by=self.caller.user_id,
+            actor=self.caller.actor,
+            now=clock.now(),
+        )
+        return self.made(row=row)
+
+
+class InvitationView(RowView):
+    serializer_class = InvitationSerializer
+    noun: ClassVar[str] = "invitation"
+
+    def rows(self) -> QuerySet[Invitation]:
+        return Invitation.objects.filter(tenant=self.caller.tenant_id)
+
+    def delete(self, request: Request, id: UUID) -> Response:
+        """Take an invitation back; its link ends."""
+        rows.remove(rows=self.rows(), id=id)
+        return Response(status=204)

@@ -1,0 +1,71 @@
+"""Bodies taken by the letter: a text is a text, a number a number, and every member is known."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from rest_framework import serializers
+
+# What each kind of field is in JSON; the first that a field is an instance of counts.
+KINDS: tuple[tuple[type[serializers.Field[Any, Any, Any, Any]], tuple[type, ...]], ...] = (
+    (serializers.BooleanField, (bool,)),
+    (serializers.IntegerField, (int,)),
+    (serializers.FloatField, (int, float)),
+    (serializers.DecimalField, (str,)),
+    (serializers.ChoiceField, (str, int)),
+    (serializers.CharField, (str,)),
+    (serializers.UUIDField, (str,)),
+    (serializers.DateTimeField, (str,)),
+    (serializers.DateField, (str,)),
+    (serializers.TimeField, (str,)),
+    (serializers.DurationField, (str,)),
+)
+
+# What a text of each kind looks like, where the framework would take more than the schema says.
+TIME = r"([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?"
+SHAPES: tuple[tuple[type[serializers.Field[Any, Any, Any, Any]], str], ...] = (
+    (serializers.UUIDField, r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"),
+    (serializers.DateTimeField, r"\d{4}-\d\d-\d\d[Tt ][\d:.]+([Zz]|[+-]\d\d:\d\d)"),
+    (serializers.DateField, r"\d{4}-\d\d-\d\d"),
+    (serializers.TimeField, TIME),
+    (serializers.DurationField, r"P(\d+D)?(T(\d+H)?(\d+M)?(\d+S)?)?"),
+)
+
+
+class Body(serializers.Serializer[Any]):
+    """A row in a body. Values of another JSON type than the field's, and members that it does not
+    have, are refused, where the framework would guess or look away.
+    """
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Check the letter, then read as usual."""
+        if isinstance(data, Mapping):
+            errors = {
+                **{
+                    name: serializers.ErrorDetail("There is no such field.", code="unknown")
+                    for name in data
+                    if name not in self.fields
+                },
+                **{
+                    name: serializers.ErrorDetail("This has another type.", code="type")
+                    for name, field in self.fields.items()
+                    if not field.read_only and name in data and not _fits(field, data[name])
+                },
+            }
+            if errors:
+                raise serializers.ValidationError({name: [error] for name, error in errors.items()})
+        return super().to_internal_value(data)
+
+
+def _fits(field: Any, value: Any) -> bool:
+    if value is None:
+        return True  # the field says whether it may be
+    if isinstance(field, serializers.ListField):
+        return isinstance(value, list) and all(_fits(field.child, one) for one in value)
+    for kind, types in KINDS:
+        if isinstance(field, kind):
+            if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
+                return False
+            shapes = (shape for one, shape in SHAPES if isinstance(field, one))
+            return all(re.fullmatch(shape, str(value), re.ASCII) for shape in shapes)
+    return True

@@ -1,0 +1,80 @@
+"""Filters of lists: what is asked for is understood or refused, never passed over."""
+
+from typing import Any
+
+from django.db.models import Model, Q, QuerySet
+from django_filters.rest_framework import BooleanFilter, CharFilter, DjangoFilterBackend
+from rest_framework.exceptions import ErrorDetail, ValidationError
+from rest_framework.request import Request
+
+PAGING = {"page", "page_size"}
+
+
+class KnownFilters(DjangoFilterBackend):  # type: ignore[misc]
+    """Refuses parameters that the list does not have."""
+
+    def filter_queryset(
+        self, request: Request, queryset: QuerySet[Model], view: Any
+    ) -> QuerySet[Model]:
+        """Narrow the rows.
+
+        :raises ValidationError: naming the parameters that are unknown or have a bad value.
+        """
+        filterset = self.get_filterset(request, queryset, view)
+        known = PAGING | set(filterset.filters if filterset else ())
+        unknown = set(request.query_params) - known
+        if unknown:
+            raise ValidationError(
+                {name: [ErrorDetail("There is no such parameter.", "unknown")] for name in unknown}
+            )
+        empty = [
+            name
+            for name in set(request.query_params) - PAGING
+            if not isinstance(filterset.filters[name], SearchFilter)
+            and "" in request.query_params.getlist(name)
+        ]
+        if empty:
+            raise ValidationError(
+                {name: [ErrorDetail("Give a value.", "required")] for name in empty}
+            )
+        # A form takes any other text for no answer at all.
+        unclear = [
+            name
+            for name in set(request.query_params) - PAGING
+            if isinstance(filterset.filters[name], BooleanFilter)
+            and not {"true", "false"}.issuperset(request.query_params.getlist(name))
+        ]
+        if unclear:
+            raise ValidationError(
+                {name: [ErrorDetail("Say true or false.", "invalid")] for name in unclear}
+            )
+        if filterset and not filterset.is_valid():
+            raise ValidationError(
+                {
+                    name: [
+                        ErrorDetail(message, error.code or "invalid")
+                        for error in errors
+                        for message in error.messages
+                    ]
+                    for name, errors in filterset.errors.as_data().items()
+                }
+            )
+        return filterset.qs if filterset else queryset
+
+
+class SearchFilter(CharFilter):  # type: ignore[misc]
+    """Finds rows that have the text in one of the columns, in any case."""
+
+    def __init__(self, *, columns: tuple[str, ...], **kwargs: Any) -> None:
+        kwargs.setdefault("label", f"Text in {', '.join(columns)}, in any case.")
+        super().__init__(max_length=100, **kwargs)
+        self.columns = columns
+
+    def filter(self, qs: QuerySet[Model], value: str) -> QuerySet[Model]:
+        """Narrow the rows."""
+        if not value:
+            return qs
+        found = Q()
+        for column in self.columns:
+            found |= Q(**{f"{column}__icontains": value})
+        return qs.filter(found)

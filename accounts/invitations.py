@@ -1,0 +1,198 @@
+"""Invitations: somebody may join a tenant, once, by the signed link in their mail."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.contrib.auth.password_validation import validate_password
+from django.core import signing
+from django.core.exceptions import ValidationError
+from django.core.mail import EmailMessage
+from django.db import transaction
+
+from accounts.models import Invitation, Membership, Tenant, User
+from audit import events
+from audit.errors import Refused
+from audit.events import Actor
+
+KEEP = timedelta(days=7)
+SALT = "accounts.invitation"
+ROLES = (Invitation.Role.ADMIN, Invitation.Role.STAFF, Invitation.Role.PROVIDER)
+
+
+class InvitationOver(Refused):
+    """The link was not made by us, has lapsed, was used or was taken back."""
+
+    code = "invitation_over"
+
+
+class AlreadyMember(Refused):
+    """They are something in the tenant already."""
+
+    code = "already_member"
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """An invitation that was just used, and the user that came of it."""
+
+    invitation: Invitation
+    user: User
+
+
+@transaction.atomic
+def invite(
+    *, tenant_id: UUID, email: str, role: str, invited_by: UUID | None, actor: Actor,
+    now: datetime, patient_id: UUID | None = None, about: Mapping[str, Any] | None = None,
+) -> Invitation:  # fmt: skip
+    """Write an invitation; it is mailed on commit. `about` is a name, phone and language to start.
+
+    :raises ValidationError: naming each field with a bad value.
+    """
+    invitation = Invitation(
+        tenant_id=tenant_id,
+        email=email,
+        role=role,
+        invited_by_id=invited_by,
+        patient_id=patient_id,
+        expires_at=now + KEEP,
+        **(about or {}),
+    )
+    invitation.full_clean()
+    invitation.save()
+    invitation.refresh_from_db()
+    _record(kind="access.invited", invitation=invitation, actor=actor, now=now)
+    return invitation
+
+
+def token(*, invitation: Invitation) -> str:
+    """Sign an invitation's id; this is what the link holds."""
+    return signing.dumps(str(invitation.pk), salt=SALT)
+
+
+def read(*, token: str, now: datetime) -> Invitation:
+    """Return the invitation of a link that still counts.
+
+    :raises InvitationOver: if it does not.
+    """
+    return _check(invitation=_find(token=token).first(), now=now)
+
+
+@transaction.atomic
+def accept(
+    *, token: str, password: str, now: datetime, name: str = "", role: str | None = None
+) -> Accepted:
+    """Make a user of who bears the link, or know the one they are by their password, and join them.
+
+    `role` is the one that the invitation must have. Who becomes a patient is joined by the caller,
+    in the same transaction.
+
+    :raises InvitationOver: if the link does not count any longer.
+    :raises AlreadyMember: if they are a member of the tenant.
+    :raises ValidationError: naming `password` or `name`, if it will not do.
+    """
+    invitation = _find(token=token).select_for_update(of=("self",), no_key=True).first()
+    invitation = _check(invitation=invitation, now=now)
+    if role is not None and invitation.role != role:
+        raise InvitationOver("This link does not count any longer.")
+    user = User.objects.filter(email__iexact=invitation.email).first()
+    if user is None:
+        user = _make(invitation=invitation, name=name, password=password)
+    elif not user.is_active or not user.check_password(password):
+        raise ValidationError({"password": "Give the password of your account."})
+    if invitation.role != Invitation.Role.PATIENT:
+        mine = Membership.objects.filter(tenant=invitation.tenant_id, user=user)
+        if mine.exists():
+            raise AlreadyMember("You are a member already.")
+        Membership.objects.create(tenant_id=invitation.tenant_id, user=user, role=invitation.role)
+    invitation.accepted_at = now
+    invitation.save(update_fields=["accepted_at"])
+    actor = Actor("user", user.pk)
+    _record(kind="access.joined", invitation=invitation, actor=actor, now=now)
+    return Accepted(invitation, user)
+
+
+def mail_due(*, now: datetime, limit: int) -> int:
+    """Send what was not sent yet; return how many. One that cannot be sent is left for later.
+
+    Each is claimed first, so that no two runs send it and nothing is locked meanwhile.
+    """
+    sent = 0
+    due = Invitation.objects.filter(mailed_at=None, accepted_at=None, expires_at__gt=now)
+    for invitation in due.select_related("tenant").order_by("expires_at")[:limit]:
+        mine = Invitation.objects.filter(pk=invitation.pk)
+        if not mine.filter(mailed_at=None).update(mailed_at=now):
+            continue
+        try:
+            message(invitation=invitation).send()
+        except OSError:
+            mine.update(mailed_at=None)
+            raise
+        sent += 1
+    return sent
+
+
+def message(*, invitation: Invitation) -> EmailMessage:
+    """Write the mail. It says the same whether or not somebody has an account."""
+    place: Tenant = invitation.tenant
+    link = f"{settings.SITE_URL}/join/{token(invitation=invitation)}"
+    asked = invitation.invited_by_id is None
+    why = "You asked to register" if asked else "You are invited to join"
+    return EmailMessage(
+        subject=f"{place.name}: {why.lower()}",
+        body=(
+            f"{why} at {place.name}.\n\n"
+            f"Follow this link to go on; it works once, until {invitation.expires_at:%d %B %Y}:\n"
+            f"{link}\n\nIf you did not expect this mail, do nothing.\n"
+        ),
+        to=[invitation.email],
+    )
+
+
+def _find(*, token: str) -> Any:
+    try:
+        id = UUID(signing.loads(token, salt=SALT))
+    except (signing.BadSignature, ValueError, TypeError, AttributeError):
+        return Invitation.objects.none()
+    return Invitation.objects.select_related("tenant").filter(pk=id)
+
+
+def _check(*, invitation: Invitation | None, now: datetime) -> Invitation:
+    if invitation is None or invitation.accepted_at is not None or invitation.expires_at <= now:
+        raise InvitationOver("This link does not count any longer.")
+    return invitation
+
+
+def _make(*, invitation: Invitation, name: str, password: str) -> User:
+    user = User(
+        email=User.objects.normalize_email(invitation.email),
+        name=name or invitation.name,
+        phone=invitation.phone,
+        language=invitation.language,
+    )
+    if not user.name:
+        raise ValidationError({"name": "Say your name."})
+    try:
+        validate_password(password, user)
+    except ValidationError as error:
+        raise ValidationError({"password": error.messages}) from None
+    user.set_password(password)
+    user.full_clean()
+    user.save()
+    user.refresh_from_db()
+    return user
+
+
+def _record(*, kind: str, invitation: Invitation, actor: Actor, now: datetime) -> None:
+    events.record(
+        kind=kind,
+        tenant_id=invitation.tenant_id,
+        subject_type="invitation",
+        subject_id=invitation.pk,
+        actor=actor,
+        at=now,
+        data={"role": str(invitation.role)},
+    )

@@ -1,0 +1,80 @@
+"""Members: who is what in a tenant, and who no longer is."""
+
+from datetime import datetime
+from uuid import UUID
+
+from django.db import transaction
+
+from accounts import rows
+from accounts.models import Membership, Tenant
+from audit import events
+from audit.errors import Refused
+from audit.events import Actor
+
+
+class LastAdmin(Refused):
+    """Somebody has to be the tenant's admin."""
+
+    code = "last_admin"
+
+
+@transaction.atomic
+def change(
+    *, tenant_id: UUID, member_id: UUID, role: str, actor: Actor, now: datetime,
+    version: int | None = None,
+) -> Membership:  # fmt: skip
+    """Give a member another role; their tokens say the old one and end with it.
+
+    :raises NotFound: if they are no member of the tenant.
+    :raises Stale: if the version is not the wanted one.
+    :raises LastAdmin: if the tenant would have no admin any longer.
+    """
+    member = _lock(tenant_id=tenant_id, member_id=member_id, version=version)
+    if member.role == role:
+        return member
+    _keep_admin(member=member)
+    member.role = role
+    member.save(update_fields=["role"])
+    member.refresh_from_db()
+    _record(kind="access.changed", member=member, actor=actor, now=now)
+    return member
+
+
+@transaction.atomic
+def remove(
+    *, tenant_id: UUID, member_id: UUID, actor: Actor, now: datetime, version: int | None = None
+) -> None:
+    """End a membership; the user stays, since they may be something elsewhere.
+
+    :raises NotFound, Stale, LastAdmin: as `change`.
+    """
+    member = _lock(tenant_id=tenant_id, member_id=member_id, version=version)
+    _keep_admin(member=member)
+    _record(kind="access.removed", member=member, actor=actor, now=now)
+    member.delete()
+
+
+def _lock(*, tenant_id: UUID, member_id: UUID, version: int | None) -> Membership:
+    # The tenant first: two admins who end each other would else both find one left.
+    Tenant.objects.select_for_update(no_key=True).get(pk=tenant_id)
+    members = Membership.objects.filter(tenant=tenant_id)
+    return rows.lock(rows=members, id=member_id, version=version)
+
+
+def _keep_admin(*, member: Membership) -> None:
+    admins = Membership.objects.filter(tenant=member.tenant_id, role=Membership.Role.ADMIN)
+    others = admins.filter(user__is_active=True).exclude(pk=member.pk)
+    if member.role == Membership.Role.ADMIN and not others.exists():
+        raise LastAdmin("This is the tenant's only admin.", field="member")
+
+
+def _record(*, kind: str, member: Membership, actor: Actor, now: datetime) -> None:
+    events.record(
+        kind=kind,
+        tenant_id=member.tenant_id,
+        subject_type="user",
+        subject_id=member.user_id,
+        actor=actor,
+        at=now,
+        data={"role": str(member.role)},
+    )

@@ -1,0 +1,78 @@
+import json
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from rich.progress import Progress
+
+from accounts.roles import Role
+
+
+class Command(BaseCommand):
+    help = (
+        "Send requests made from the schema to every route, as each role, and hold the answers"
+        " against it. Works on a tenant of its own; nothing of it is left."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Add the options."""
+        parser.add_argument(
+            "--examples",
+            type=int,
+            default=50,
+            metavar="N",
+            help="good and as many bad requests for each operation (default 50)",
+        )
+        parser.add_argument("--role", action="append", choices=[*Role], help="only as this role")
+        parser.add_argument("--path", default="", help="only paths with this text in them")
+        parser.add_argument("--seed", type=int, default=1, metavar="N", help="default 1")
+        parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Fuzz.
+
+        :raises CommandError: if schemathesis is not installed, or an answer is at odds with it.
+        """
+        if find_spec("schemathesis") is None:
+            raise CommandError(
+                "schemathesis is not installed: it comes with the development packages (uv sync)."
+            )
+        fuzz = import_module("config.fuzz")
+        reports = {}
+        quiet = options["json"] or not self.stdout.isatty()
+        with Progress(disable=quiet) as progress:
+            bar = progress.add_task("Fuzzing", total=None)
+            for name, report in fuzz.run(
+                examples=options["examples"],
+                roles=options["role"] or [*Role],
+                start=options["seed"],
+                only=options["path"],
+            ):
+                reports[name] = report
+                progress.update(bar, advance=1, description=name)
+        total = fuzz.totals(reports=reports)
+        findings = [
+            {"role": one.role, "operation": one.operation, "check": one.check, "text": one.message}
+            for one in total.findings
+        ]
+        if options["json"]:
+            counts = {
+                "operations": len(reports),
+                "requests": total.requests,
+                "statuses": total.statuses,
+                "seed": options["seed"],
+                "findings": findings,
+            }
+            self.stdout.write(json.dumps(counts))
+        else:
+            for one in findings:
+                self.stdout.write(
+                    f"{one['operation']} as {one['role']}: {one['check']}\n  {one['text']}"
+                )
+            self.stdout.write(
+                f"{total.requests} requests to {len(reports)} operations,"
+                f" {len(findings)} answers that were not as they should be."
+            )
+        if findings:
+            raise CommandError(f"Fuzzing found {len(findings)} faults.")

@@ -1,0 +1,1 @@
+"""The REST API of the supply and of those who log in, a module for each noun."""

@@ -1,0 +1,137 @@
+from collections.abc import Callable
+from typing import Any, ClassVar
+from uuid import UUID
+
+from django.db.models import QuerySet
+from django_filters import rest_framework as filters
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts import rows
+from accounts.bodies import Body
+from accounts.roles import Role
+from accounts.views import RowsView, RowView
+from audit import clock
+from scheduling import appointments, scopes
+from scheduling.api.slots import TimesFilter
+from scheduling.models import Appointment
+
+
+class AppointmentSerializer(serializers.ModelSerializer[Appointment]):
+    slot = serializers.UUIDField(source="slot_id", read_only=True)
+    patient = serializers.UUIDField(source="patient_id", read_only=True)
+    facility = serializers.UUIDField(source="facility_id", read_only=True)
+    provider = serializers.UUIDField(source="provider_id", read_only=True)
+    service = serializers.UUIDField(source="service_id", read_only=True, allow_null=True)
+    starts_at = serializers.DateTimeField(source="period.lower", read_only=True)
+    ends_at = serializers.DateTimeField(source="period.upper", read_only=True)
+
+    class Meta:
+        model = Appointment
+        fields = (
+            "id", "slot", "patient", "facility", "provider", "service", "starts_at", "ends_at",
+            "status", "source", "cancelled_at", "cancellation_reason", "version", "created_at",
+            "updated_at",
+        )  # fmt: skip
+        read_only_fields = fields
+
+
+class BookingSerializer(Body):
+    slot = serializers.UUIDField(help_text="an open slot, or one reserved for the patient")
+    patient = serializers.UUIDField(required=False, help_text="needed unless one books oneself")
+
+
+class CancellationSerializer(Body):
+    reason = serializers.ChoiceField(choices=appointments.REASONS)
+
+
+class MoveSerializer(Body):
+    slot = serializers.UUIDField(help_text="an open slot, or one reserved for the patient")
+
+
+class AppointmentFilter(TimesFilter):
+    patient = filters.UUIDFilter(field_name="patient_id")
+    status = filters.ChoiceFilter(choices=Appointment.Status)
+
+
+class AppointmentsView(RowsView):
+    serializer_class = AppointmentSerializer
+    filterset_class = AppointmentFilter
+
+    def rows(self) -> QuerySet[Appointment]:
+        return scopes.appointments(caller=self.caller).order_by("period", "id")
+
+    @extend_schema(request=BookingSerializer, responses={201: AppointmentSerializer})
+    def post(self, request: Request) -> Response:
+        """Book a slot for a patient."""
+        body = BookingSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        given = body.validated_data
+        rows.find(rows=scopes.slots(caller=self.caller), id=given["slot"], field="slot")
+        patient_id = scopes.find_patient(caller=self.caller, given=given.get("patient"))
+        patient = self.caller.role == Role.PATIENT
+        row = appointments.book(
+            slot_id=given["slot"],
+            patient_id=patient_id,
+            source=Appointment.Source.DIRECT if patient else Appointment.Source.STAFF,
+            actor=self.caller.actor,
+            now=clock.now(),
+        )
+        return self.made(row=row)
+
+
+class AppointmentView(RowView):
+    serializer_class = AppointmentSerializer
+    noun: ClassVar[str] = "appointment"
+
+    def rows(self) -> QuerySet[Appointment]:
+        return scopes.appointments(caller=self.caller)
+
+    def change(self, id: UUID, function: Callable[..., Appointment], **given: Any) -> Response:
+        """Do something to an appointment that the caller sees, and answer what it is then."""
+        row = function(appointment_id=id, actor=self.caller.actor, now=clock.now(), **given)
+        return self.show(row=row)
+
+
+class _ActionView(AppointmentView):
+    http_method_names: ClassVar[list[str]] = ["post"]  # type: ignore[misc]
+
+
+class CancelView(_ActionView):
+    @extend_schema(request=CancellationSerializer, responses=AppointmentSerializer)
+    def post(self, request: Request, id: UUID) -> Response:
+        """Cancel an appointment; its slot is free for who waits."""
+        self.find(id)
+        body = CancellationSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        return self.change(id, appointments.cancel, reason=body.validated_data["reason"])
+
+
+class RescheduleView(_ActionView):
+    @extend_schema(request=MoveSerializer, responses=AppointmentSerializer)
+    def post(self, request: Request, id: UUID) -> Response:
+        """Move an appointment to another slot; the old one is free for who waits."""
+        self.find(id)
+        body = MoveSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        slot_id = body.validated_data["slot"]
+        rows.find(rows=scopes.slots(caller=self.caller), id=slot_id, field="slot")
+        return self.change(id, appointments.reschedule, slot_id=slot_id)
+
+
+class CompleteView(_ActionView):
+    @extend_schema(request=None, responses=AppointmentSerializer)
+    def post(self, request: Request, id: UUID) -> Response:
+        """Note that the patient came."""
+        self.find(id)
+        return self.change(id, appointments.complete)
+
+
+class NoShowView(_ActionView):
+    @extend_schema(request=None, responses=AppointmentSerializer)
+    def post(self, request: Request, id: UUID) -> Response:
+        """Note that the patient did not come."""
+        self.find(id)
+        return self.change(id, appointments.miss)

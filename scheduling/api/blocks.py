@@ -1,0 +1,99 @@
+from typing import ClassVar
+from uuid import UUID
+
+from django.db.models import QuerySet
+from django_filters import rest_framework as filters
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts.bodies import Body
+from accounts.views import RowsView, RowView
+from audit import clock
+from scheduling import blocks
+from scheduling.api.appointments import AppointmentSerializer
+from scheduling.api.rules import check_references
+from scheduling.models import TimeBlock
+
+
+class BlockSerializer(Body, serializers.ModelSerializer[TimeBlock]):
+    facility = serializers.UUIDField(source="facility_id")
+    provider = serializers.UUIDField(
+        source="provider_id", required=False, allow_null=True, help_text="all, if none is given"
+    )
+    starts_at = serializers.DateTimeField(source="period.lower")
+    ends_at = serializers.DateTimeField(source="period.upper")
+
+    class Meta:
+        model = TimeBlock
+        fields = (
+            "id", "facility", "provider", "starts_at", "ends_at", "reason", "version",
+            "created_at", "updated_at",
+        )  # fmt: skip
+        read_only_fields = ("id", "version", "created_at", "updated_at")
+
+
+class BlockedSerializer(BlockSerializer):
+    """A new block with the booked appointments under it, which staff must settle."""
+
+    conflicts = AppointmentSerializer(many=True, read_only=True)
+
+    class Meta(BlockSerializer.Meta):
+        fields = (*BlockSerializer.Meta.fields, "conflicts")  # type: ignore[assignment]
+
+
+class BlockFilter(filters.FilterSet):  # type: ignore[misc]
+    facility = filters.UUIDFilter(field_name="facility_id")
+    provider = filters.UUIDFilter(field_name="provider_id")
+    locals()["from"] = filters.IsoDateTimeFilter(
+        field_name="period", lookup_expr="endswith__gt", label="Ends later."
+    )
+    to = filters.IsoDateTimeFilter(
+        field_name="period", lookup_expr="startswith__lt", label="Begins before."
+    )
+    sort = filters.OrderingFilter(fields={"period": "starts_at", "created_at": "created_at"})
+
+
+class BlocksView(RowsView):
+    serializer_class = BlockSerializer
+    filterset_class = BlockFilter
+
+    def rows(self) -> QuerySet[TimeBlock]:
+        found = TimeBlock.objects.filter(tenant=self.caller.tenant_id)
+        return found.order_by("period", "id")
+
+    @extend_schema(responses={201: BlockedSerializer})
+    def post(self, request: Request) -> Response:
+        """Block a period: what is open becomes blocked, what is booked is answered as conflicts."""
+        body = BlockSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        given = body.validated_data
+        check_references(caller=self.caller, values=given)
+        made = blocks.create(
+            facility_id=given["facility_id"],
+            provider_id=given.get("provider_id"),
+            starts_at=given["period"]["lower"],
+            ends_at=given["period"]["upper"],
+            reason=given.get("reason", ""),
+            actor=self.caller.actor,
+            now=clock.now(),
+        )
+        made.block.refresh_from_db()
+        response = self.made(row=made.block)
+        response.data["conflicts"] = AppointmentSerializer(made.conflicts, many=True).data
+        return response
+
+
+class BlockView(RowView):
+    serializer_class = BlockSerializer
+    noun: ClassVar[str] = "block"
+
+    def rows(self) -> QuerySet[TimeBlock]:
+        return TimeBlock.objects.filter(tenant=self.caller.tenant_id)
+
+    def delete(self, request: Request, id: UUID) -> Response:
+        """Take a block away: its slots open again, unless another block overlaps them."""
+        self.find(id)
+        blocks.remove(block_id=id, actor=self.caller.actor, now=clock.now())
+        return Response(status=204)

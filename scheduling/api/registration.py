@@ -1,0 +1,135 @@
+from typing import ClassVar
+from uuid import UUID
+
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts import invitations, limits, rows
+from accounts.bodies import Body
+from accounts.invitations import Accepted
+from accounts.models import Invitation, Language, phone_validator
+from accounts.views import ApiView
+from audit import clock
+from scheduling import registration, scopes
+from scheduling.api.tokens import OpenView
+
+
+class RegistrationSerializer(Body):
+    tenant = serializers.CharField(max_length=50, help_text="slug or id")
+    email = serializers.EmailField(max_length=254)
+    name = serializers.CharField(max_length=200)
+    phone = serializers.CharField(
+        max_length=16, required=False, allow_blank=True, validators=[phone_validator]
+    )
+    language = serializers.ChoiceField(choices=Language.choices, required=False)
+
+
+class SentSerializer(serializers.Serializer[dict[str, str]]):
+    detail = serializers.CharField()
+
+
+class ConfirmationSerializer(Body):
+    token = serializers.CharField(max_length=500, help_text="from the link in the mail")
+    password = serializers.CharField(
+        max_length=128, trim_whitespace=False, help_text="a new one, or that of your account"
+    )
+
+
+class AcceptSerializer(Body):
+    password = serializers.CharField(
+        max_length=128, trim_whitespace=False, help_text="a new one, or that of your account"
+    )
+    name = serializers.CharField(max_length=200, required=False, allow_blank=True)
+
+
+class OfferedSerializer(serializers.ModelSerializer[Invitation]):
+    tenant = serializers.SlugField(source="tenant.slug", read_only=True)
+    tenant_name = serializers.CharField(source="tenant.name", read_only=True)
+
+    class Meta:
+        model = Invitation
+        fields = ("tenant", "tenant_name", "email", "name", "role", "language", "expires_at")
+        read_only_fields = fields
+
+
+class JoinedSerializer(serializers.Serializer[dict[str, str]]):
+    tenant = serializers.SlugField(help_text="to log in to")
+    email = serializers.EmailField()
+    role = serializers.ChoiceField(choices=Invitation.Role.choices)
+
+
+class RegisterView(OpenView):
+    problems: ClassVar = {"POST": frozenset({404, 429})}
+
+    @extend_schema(request=RegistrationSerializer, responses={202: SentSerializer})
+    def post(self, request: Request) -> Response:
+        """Ask to be a patient; the answer does not tell whether the address has an account."""
+        limits.check(limit="register", who=limits.address(request=request))
+        body = RegistrationSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        given = dict(body.validated_data)
+        registration.register(
+            tenant=given.pop("tenant"), email=given.pop("email"), about=given, now=clock.now()
+        )
+        return Response({"detail": "Follow the link in the mail that you get."}, status=202)
+
+
+class ConfirmView(OpenView):
+    problems: ClassVar = {"POST": frozenset({404, 409, 429})}
+
+    @extend_schema(request=ConfirmationSerializer, responses={201: JoinedSerializer})
+    def post(self, request: Request) -> Response:
+        """Become a patient by the link of one's registration."""
+        limits.check(limit="invitation", who=limits.address(request=request))
+        body = ConfirmationSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        done = registration.accept(
+            **body.validated_data, role=Invitation.Role.PATIENT, now=clock.now()
+        )
+        return _joined(done)
+
+
+class AcceptView(OpenView):
+    problems: ClassVar = {"GET": frozenset({404, 429}), "POST": frozenset({404, 409, 429})}
+
+    @extend_schema(responses=OfferedSerializer)
+    def get(self, request: Request, token: str) -> Response:
+        """Say what one is invited to."""
+        limits.check(limit="invitation", who=limits.address(request=request))
+        return Response(OfferedSerializer(invitations.read(token=token, now=clock.now())).data)
+
+    @extend_schema(request=AcceptSerializer, responses={201: JoinedSerializer})
+    def post(self, request: Request, token: str) -> Response:
+        """Join the tenant; the link then counts no longer."""
+        limits.check(limit="invitation", who=limits.address(request=request))
+        body = AcceptSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        return _joined(registration.accept(token=token, **body.validated_data, now=clock.now()))
+
+
+class PatientInviteView(ApiView):
+    @extend_schema(request=None, responses={202: SentSerializer})
+    def post(self, request: Request, id: UUID) -> Response:
+        """Mail a patient the link that gives them a login."""
+        rows.find(rows=scopes.patients(caller=self.caller), id=id, field="patient")
+        registration.invite(
+            patient_id=id,
+            invited_by=self.caller.user_id,
+            actor=self.caller.actor,
+            now=clock.now(),
+        )
+        return Response({"detail": "The link is in the mail."}, status=202)
+
+
+def _joined(accepted: Accepted) -> Response:
+    invitation = accepted.invitation
+    return Response(
+        {
+            "tenant": invitation.tenant.slug,
+            "email": accepted.user.email,
+            "role": invitation.role,
+        },
+        status=201,
+    )

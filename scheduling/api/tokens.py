@@ -1,0 +1,98 @@
+from typing import ClassVar
+
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts import limits
+from accounts.bodies import Body
+from accounts.models import Tenant, User
+from accounts.roles import Role
+from accounts.views import ApiView
+from audit import clock
+from scheduling import callers
+
+
+class CredentialsSerializer(Body):
+    email = serializers.CharField(max_length=254)
+    password = serializers.CharField(max_length=128, trim_whitespace=False)
+    tenant = serializers.CharField(max_length=50, help_text="slug or id")
+
+
+class TokensSerializer(serializers.Serializer[dict[str, str]]):
+    access = serializers.CharField(help_text="send it as `Authorization: Bearer …`; 15 minutes")
+    refresh = serializers.CharField(help_text="gives another access token; 7 days")
+
+
+class RefreshSerializer(Body):
+    refresh = serializers.CharField(max_length=4000)
+
+
+class AccessSerializer(serializers.Serializer[dict[str, str]]):
+    access = serializers.CharField()
+
+
+class MeSerializer(serializers.Serializer[User]):
+    id = serializers.UUIDField()
+    email = serializers.EmailField()
+    name = serializers.CharField()
+    language = serializers.CharField()
+    tenant = serializers.UUIDField()
+    tenant_slug = serializers.SlugField()
+    tenant_name = serializers.CharField()
+    role = serializers.ChoiceField(choices=[one.value for one in Role if one != Role.NONE])
+    patient = serializers.UUIDField(allow_null=True)
+
+
+class OpenView(ApiView):
+    """A view for those who are not logged in; it deals in secrets, so no answer is kept."""
+
+    authentication_classes = ()
+    idempotent: ClassVar[bool] = False
+
+
+class TokenView(OpenView):
+    problems: ClassVar = {"POST": frozenset({401, 429})}
+
+    @extend_schema(request=CredentialsSerializer, responses=TokensSerializer)
+    def post(self, request: Request) -> Response:
+        """Log in to a tenant; what is wrong with bad credentials is not told."""
+        limits.check(limit="token", who=f"address:{limits.address(request=request)}")
+        body = CredentialsSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        given = body.validated_data
+        limits.check(limit="token", who=f"account:{given['tenant']}:{given['email'].lower()}")
+        return Response(callers.log_in(**given, now=clock.now()))
+
+
+class RefreshView(OpenView):
+    problems: ClassVar = {"POST": frozenset({401})}
+
+    @extend_schema(request=RefreshSerializer, responses=AccessSerializer)
+    def post(self, request: Request) -> Response:
+        """Get another access token, for what one is in the tenant now."""
+        body = RefreshSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        return Response(callers.refresh(token=body.validated_data["refresh"], now=clock.now()))
+
+
+class MeView(ApiView):
+    @extend_schema(responses=MeSerializer)
+    def get(self, request: Request) -> Response:
+        """Say who one is."""
+        user, tenant = request.user, Tenant.objects.get(pk=self.caller.tenant_id)
+        assert isinstance(user, User)
+        return Response(
+            {
+                "id": str(user.pk),
+                "email": user.email,
+                "name": user.name,
+                "language": user.language,
+                "tenant": str(tenant.pk),
+                "tenant_slug": tenant.slug,
+                "tenant_name": tenant.name,
+                "role": str(self.caller.role),
+                "patient": str(self.caller.patient_id) if self.caller.patient_id else None,
+            }
+        )

@@ -1,0 +1,112 @@
+"""Registration: somebody becomes a patient of a tenant with a login of their own."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+
+from accounts import invitations, rows
+from accounts.invitations import Accepted
+from accounts.models import Invitation, Tenant
+from audit import events
+from audit.errors import Refused
+from audit.events import Actor
+from scheduling import callers
+from scheduling.models import Patient
+
+TREATING = (Tenant.Kind.CLINIC, Tenant.Kind.SALON)
+
+
+class NoAddress(Refused):
+    """The patient has no mail address."""
+
+    code = "no_address"
+
+
+class HasLogin(Refused):
+    """The patient logs in already."""
+
+    code = "has_login"
+
+
+def register(*, tenant: str, email: str, about: dict[str, Any], now: datetime) -> None:
+    """Mail somebody the link that makes them a patient; nothing else tells whether it will.
+
+    Nothing is made before they follow it, and the password is chosen then: so nobody can take an
+    address that is another's.
+
+    :raises NotFound: naming `tenant`, if there is none that has patients.
+    :raises ValidationError: naming each field with a bad value.
+    """
+    places = Tenant.objects.filter(kind__in=TREATING)
+    place = callers.find_tenant(name=tenant)
+    found = rows.find(rows=places, id=place.pk if place else callers.NOBODY, field="tenant")
+    invitations.invite(
+        tenant_id=found.pk,
+        email=email,
+        role=Invitation.Role.PATIENT,
+        invited_by=None,
+        about=about,
+        actor=events.SYSTEM,
+        now=now,
+    )
+
+
+@transaction.atomic
+def invite(*, patient_id: UUID, invited_by: UUID, actor: Actor, now: datetime) -> Invitation:
+    """Mail a patient the link that gives them a login.
+
+    :raises NotFound: if there is no such patient.
+    :raises HasLogin, NoAddress: see there.
+    """
+    patient = rows.lock(rows=Patient.objects.filter(erased_at=None), id=patient_id)
+    if patient.user_id is not None:
+        raise HasLogin("This patient logs in already.", field="patient")
+    if not patient.email:
+        raise NoAddress("This patient has no mail address.", field="patient")
+    return invitations.invite(
+        tenant_id=patient.tenant_id,
+        email=patient.email,
+        role=Invitation.Role.PATIENT,
+        patient_id=patient.pk,
+        about={"name": patient.name, "phone": patient.phone, "language": patient.language},
+        invited_by=invited_by,
+        actor=actor,
+        now=now,
+    )
+
+
+@transaction.atomic
+def accept(
+    *, token: str, password: str, now: datetime, name: str = "", role: str | None = None
+) -> Accepted:
+    """Use an invitation: of a member, or of a patient, who is then this user.
+
+    :raises InvitationOver, AlreadyMember, ValidationError: as `invitations.accept`.
+    :raises HasLogin: if the patient it was for logs in already.
+    """
+    accepted = invitations.accept(token=token, password=password, now=now, name=name, role=role)
+    invitation, user = accepted.invitation, accepted.user
+    if invitation.role != Invitation.Role.PATIENT:
+        return accepted
+    mine = Patient.objects.filter(tenant=invitation.tenant_id, user=user, erased_at=None)
+    if invitation.patient_id is not None:
+        others = Patient.objects.filter(tenant=invitation.tenant_id, erased_at=None)
+        patient = rows.lock(rows=others, id=invitation.patient_id)
+        if patient.user_id is not None or mine.exists():
+            raise HasLogin("This patient logs in already.", field="patient")
+        patient.user = user
+        patient.save(update_fields=["user"])
+    elif not mine.exists():  # who asks again is who they were
+        rows.add(
+            row=Patient(
+                tenant_id=invitation.tenant_id,
+                user=user,
+                name=user.name,
+                email=user.email,
+                phone=invitation.phone,
+                language=invitation.language,
+            )
+        )
+    return accepted

@@ -1,0 +1,78 @@
+"""The schema: complete, valid, and shown from local files."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.test import Client
+
+from accounts import routes
+from config import api
+
+METHODS = {"get", "post", "put", "patch", "delete"}
+
+
+@pytest.fixture(scope="module")
+def schema() -> dict[str, Any]:
+    return api.schema()
+
+
+def operations(schema: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, item in schema["paths"].items():
+        for method, operation in item.items():
+            yield path, method, operation
+
+
+def test_it_is_valid_and_made_without_a_warning(tmp_path: Any) -> None:
+    file = tmp_path / "schema.yaml"
+    call_command("spectacular", "--validate", "--fail-on-warn", "--file", str(file))
+    assert file.read_text().startswith("openapi: 3.1")
+
+
+def test_it_has_every_route_and_method(schema: dict[str, Any]) -> None:
+    known = {(path, method.upper()) for path, method, _ in operations(schema)}
+    for route in routes.walk():
+        if route.name not in {"schema", "docs"}:
+            assert {(route.path, method) for method in route.methods} <= known
+    names = [operation["operationId"] for _, _, operation in operations(schema)]
+    assert len(names) == len(set(names))
+
+
+def test_every_body_answer_and_parameter_has_an_example(schema: dict[str, Any]) -> None:
+    for path, method, operation in operations(schema):
+        for body in (operation.get("requestBody", {}), *operation["responses"].values()):
+            for content in body.get("content", {}).values():
+                assert "example" in content or "examples" in content, (path, method)
+        for parameter in operation.get("parameters", ()):
+            assert "example" in parameter or "examples" in parameter, (path, parameter["name"])
+
+
+def test_every_operation_says_what_it_does_and_refuses(schema: dict[str, Any]) -> None:
+    for path, method, operation in operations(schema):
+        assert operation.get("description"), (path, method)
+        answers = operation["responses"]
+        problems = {status for status in answers if status >= "400"}
+        if operation.get("security"):
+            assert {"401", "403"} <= problems, (path, method)
+        if "{" in path:
+            assert "404" in problems, (path, method)
+        if method in {"put", "patch", "delete"}:
+            assert "412" in problems, (path, method)
+        for status in problems:
+            assert list(answers[status]["content"]) == ["application/problem+json"]
+
+
+def test_it_is_served_as_yaml_and_json(client: Client) -> None:
+    assert client.get("/api/v1/schema/").content.startswith(b"openapi: 3.1")
+    response = client.get("/api/v1/schema/", headers={"accept": "application/json"})
+    assert response.json()["openapi"] == "3.1.0"
+
+
+def test_the_docs_are_shown_from_local_files(client: Client) -> None:
+    response = client.get("/api/v1/docs/")
+    assert response.status_code == 200
+    page = response.content.decode()
+    assert "swagger-ui-bundle.js" in page
+    assert "https://" not in page
+    assert "http://" not in page.replace("http://testserver", "")

@@ -1,0 +1,51 @@
+"""Clients of the API who log in as somebody of a role."""
+
+from typing import Any
+
+from rest_framework.test import APIClient
+
+from accounts.models import Membership, Tenant, User
+from accounts.roles import Role
+from scheduling import callers
+from scheduling.models import Patient
+from tests.factories import MembershipFactory, PatientFactory, UserFactory
+
+BASE = "/api/v1/"
+
+
+class Api(APIClient):
+    """Sends and gets JSON below /api/v1/, as one user of one tenant; `user` is nobody's if None."""
+
+    def __init__(self, *, user: User | None = None, tenant: Tenant | None = None) -> None:
+        super().__init__()
+        self.user = user
+        if user is not None and tenant is not None:
+            token = callers.issue(user=user, tenant_id=tenant.pk)
+            self.credentials(HTTP_AUTHORIZATION=f"Bearer {token}")
+
+    def generic(self, method: str, path: Any, *args: Any, **kwargs: Any) -> Any:
+        """Send a request to a path below the base."""
+        return super().generic(method, path if path[0] == "/" else BASE + path, *args, **kwargs)
+
+    def get(self, path: Any, data: Any = None, **kwargs: Any) -> Any:  # type: ignore[override]
+        """Get a path, `data` being its parameters."""
+        return super().get(path if path[0] == "/" else BASE + path, data, **kwargs)
+
+
+def log_in(*, tenant: Tenant, role: Role | str) -> Api:
+    """Make a user of a role in a tenant and a client with their token."""
+    if role == Role.NONE:
+        return Api()
+    user = UserFactory.create()
+    if role == Role.PATIENT:
+        PatientFactory.create(tenant=tenant, user=user)
+    else:
+        said = Membership.Role.STAFF if role == Role.ORGANIZER else role
+        MembershipFactory.create(tenant=tenant, user=user, role=said)
+    return Api(user=user, tenant=tenant)
+
+
+def patient_of(*, api: Api) -> Patient:
+    """Return who a client is as a patient."""
+    assert api.user is not None
+    return Patient.objects.get(user=api.user)

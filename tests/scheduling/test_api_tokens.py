@@ -1,0 +1,172 @@
+"""Tokens: who gets one, what it says, and when it ends."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from pytest_django import Settings
+
+from accounts.models import Membership, Tenant, User
+from audit.models import Event
+from scheduling import callers
+from tests.api import Api
+from tests.factories import MembershipFactory, PatientFactory, TenantFactory, UserFactory
+
+pytestmark = pytest.mark.django_db
+
+Ask = Callable[..., Any]
+
+
+@pytest.fixture
+def member() -> Membership:
+    return MembershipFactory.create(role="admin")
+
+
+@pytest.fixture
+def ask(member: Membership, settings: Settings) -> Ask:
+    settings.RATE_LIMITS = dict.fromkeys(settings.RATE_LIMITS, "1000/minute")
+
+    def ask(**other: str) -> Any:
+        right = {"email": member.user.email, "password": "secret", "tenant": member.tenant.slug}
+        return Api().post("auth/token", {**right, **other}, format="json")
+
+    return ask
+
+
+def with_token(token: str) -> Api:
+    api = Api()
+    api.credentials(HTTP_AUTHORIZATION=f"Bearer {token}")
+    return api
+
+
+def test_a_member_logs_in_by_slug_or_id_in_any_case(member: Membership, ask: Ask) -> None:
+    for other in ({}, {"tenant": str(member.tenant.pk)}, {"email": member.user.email.upper()}):
+        response = ask(**other)
+        assert response.status_code == 200, response.content
+        assert set(response.json()) == {"access", "refresh"}
+    me = with_token(response.json()["access"]).get("auth/me").json()
+    assert (me["role"], me["tenant"], me["patient"]) == ("admin", str(member.tenant.pk), None)
+    assert me["email"] == member.user.email
+    issued = Event.objects.filter(kind="access.token_issued").latest("at")
+    assert (issued.subject_id, issued.data) == (member.user.pk, {"role": "admin"})
+
+
+def test_a_patient_is_told_who_they_are(ask: Ask) -> None:
+    user = UserFactory.create()
+    patient = PatientFactory.create(user=user)
+    response = ask(email=user.email, tenant=patient.tenant.slug)
+    me = with_token(response.json()["access"]).get("auth/me").json()
+    assert (me["role"], me["patient"]) == ("patient", str(patient.pk))
+
+
+def test_what_is_wrong_is_not_told(member: Membership, ask: Ask) -> None:
+    elsewhere = TenantFactory.create()
+    away = UserFactory.create(is_active=False)
+    MembershipFactory.create(user=away, tenant=member.tenant)
+    answers = [
+        ask(email="nobody@example.com"),
+        ask(password="wrong"),
+        ask(tenant=elsewhere.slug),
+        ask(tenant="no-such-tenant"),
+        ask(email=away.email),
+    ]
+    assert {answer.status_code for answer in answers} == {401}
+    assert len({answer.content for answer in answers}) == 1
+    assert answers[0].json()["code"] == "bad_credentials"
+    assert answers[0]["Content-Type"] == "application/problem+json"
+    denied = Event.objects.filter(kind="access.denied")
+    assert denied.count() == 4  # there is no log of a tenant that is not there
+    assert {row["reason"] for row in denied.values_list("data", flat=True)} == {"credentials"}
+
+
+def test_who_is_unknown_waits_as_long(ask: Ask, settings: Settings) -> None:
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.PBKDF2PasswordHasher"]
+    callers._hashes.clear()
+    known = UserFactory.create()
+    MembershipFactory.create(user=known)
+    try:
+        took = {}
+        for email in (known.email, "nobody@example.com"):
+            ask(email=email, password="wrong")
+            start = time.perf_counter()
+            ask(email=email, password="wrong")
+            took[email] = time.perf_counter() - start
+    finally:
+        callers._hashes.clear()
+    assert min(took.values()) > max(took.values()) / 3
+
+
+def test_a_body_without_credentials_is_not_valid() -> None:
+    response = Api().post("auth/token", {}, format="json")
+    assert response.status_code == 400
+    assert {error["field"] for error in response.json()["errors"]} == {
+        "email", "password", "tenant",
+    }  # fmt: skip
+
+
+def test_guessing_is_slowed_down_by_account(member: Membership, settings: Settings) -> None:
+    settings.PROXIES = 1
+    settings.RATE_LIMITS = {**settings.RATE_LIMITS, "token": "3/minute"}
+    body = {"email": member.user.email, "password": "wrong", "tenant": member.tenant.slug}
+    statuses = [
+        Api().post(
+            "auth/token", body, format="json", headers={"X-Forwarded-For": f"10.1.{n}.1"}
+        ).status_code
+        for n in range(4)
+    ]  # fmt: skip
+    assert statuses == [401, 401, 401, 429]
+
+
+def test_guessing_is_slowed_down_by_address(settings: Settings) -> None:
+    settings.PROXIES = 1
+    settings.RATE_LIMITS = {**settings.RATE_LIMITS, "token": "3/minute"}
+    from_one = {"X-Forwarded-For": "10.9.9.9"}
+    for n in range(4):
+        body = {"email": f"guess{n}@example.com", "password": "x", "tenant": "t"}
+        response = Api().post("auth/token", body, format="json", headers=from_one)
+    assert (response.status_code, response.json()["code"]) == (429, "throttled")
+    assert 1 <= int(response["Retry-After"]) <= 60
+
+
+def test_a_refresh_gives_what_one_is_now(member: Membership, ask: Ask) -> None:
+    tokens = ask().json()
+    member.role = Membership.Role.STAFF
+    member.save()
+    assert with_token(tokens["access"]).get("auth/me").status_code == 401
+    again = Api().post("auth/token/refresh", {"refresh": tokens["refresh"]}, format="json")
+    assert again.status_code == 200
+    assert with_token(again.json()["access"]).get("auth/me").json()["role"] == "staff"
+    member.delete()
+    gone = Api().post("auth/token/refresh", {"refresh": tokens["refresh"]}, format="json")
+    assert (gone.status_code, gone.json()["code"]) == (401, "bad_token")
+
+
+def test_a_new_password_ends_all_tokens(member: Membership, ask: Ask) -> None:
+    tokens = ask().json()
+    member.user.set_password("another")
+    member.user.save()
+    assert with_token(tokens["access"]).get("auth/me").status_code == 401
+    gone = Api().post("auth/token/refresh", {"refresh": tokens["refresh"]}, format="json")
+    assert gone.status_code == 401
+
+
+@pytest.mark.parametrize("token", ["", "x", "eyJhbGciOiJub25lIn0.e30."])
+def test_a_token_that_is_not_ours_refreshes_nothing(ask: Ask, token: str) -> None:
+    response = Api().post("auth/token/refresh", {"refresh": token}, format="json")
+    assert response.status_code == (401 if token else 400)
+    access = ask().json()["access"]
+    mixed = Api().post("auth/token/refresh", {"refresh": access}, format="json")
+    assert mixed.status_code == 401
+
+
+def test_one_person_is_something_else_in_each_tenant(ask: Ask) -> None:
+    user: User = UserFactory.create()
+    clinic: Tenant = MembershipFactory.create(user=user, role="provider").tenant
+    salon = PatientFactory.create(user=user).tenant
+    organizer = MembershipFactory.create(
+        user=user, tenant=TenantFactory.create(kind="organizer"), role="admin"
+    ).tenant
+    for tenant, role in ((clinic, "provider"), (salon, "patient"), (organizer, "organizer")):
+        response = ask(email=user.email, tenant=tenant.slug)
+        assert with_token(response.json()["access"]).get("auth/me").json()["role"] == role

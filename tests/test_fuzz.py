@@ -1,0 +1,20 @@
+"""The whole API against its schema, as each role; `manage.py fuzz_api` is the long run."""
+
+import pytest
+
+from accounts.roles import Role
+from config import fuzz
+
+SEED = 20_260_302
+
+
+@pytest.mark.django_db
+@pytest.mark.filterwarnings("ignore")  # of the libraries that make the requests
+def test_answers_are_those_of_the_schema() -> None:
+    reports = dict(fuzz.run(examples=2, roles=[*Role], start=SEED))
+    total = fuzz.totals(reports=reports)
+    assert not total.findings, "\n\n".join(map(str, total.findings))
+    assert len(reports) > 60
+    assert total.requests > 700
+    assert total.statuses[200] > 50
+    assert max(total.statuses) < 500

@@ -1,0 +1,127 @@
+"""Notes of staff on an entry, what happened to it, and the answer to a nudge."""
+
+from typing import Any, ClassVar
+from uuid import UUID
+
+from django.db.models import QuerySet
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.generics import GenericAPIView
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts import rows
+from accounts.bodies import Body
+from accounts.models import User
+from accounts.roles import Role
+from accounts.views import ApiView, RowsView
+from audit import clock
+from waitlist import entries, history, scopes
+from waitlist.api.answers import EntryAnswer
+from waitlist.api.entries import show
+from waitlist.models import EntryNote
+
+
+class NoteAnswer(serializers.ModelSerializer[EntryNote]):
+    """A note; the author is a user."""
+
+    class Meta:
+        model = EntryNote
+        fields = ("id", "author", "text", "at")
+
+
+class Note(Body):
+    """What is to be noted."""
+
+    text = serializers.CharField(max_length=5000, trim_whitespace=False)
+
+
+class FactAnswer(serializers.Serializer[Any]):
+    """One line of a history: an event of the log, or a note."""
+
+    id = serializers.UUIDField()
+    at = serializers.DateTimeField()
+    kind = serializers.CharField()
+    actor_type = serializers.CharField()
+    actor = serializers.UUIDField(source="actor_id", allow_null=True)
+    previous_status = serializers.CharField(allow_null=True)
+    new_status = serializers.CharField(allow_null=True)
+    hold = serializers.UUIDField(source="hold_id", allow_null=True)
+    slot = serializers.UUIDField(source="slot_id", allow_null=True)
+    text = serializers.CharField(allow_null=True)
+
+    def get_fields(self) -> dict[str, Any]:
+        """Return the fields; `data` is a word of the framework's."""
+        return {**super().get_fields(), "data": serializers.DictField()}
+
+
+class Interest(Body):
+    """The answer to the question whether they still wait."""
+
+    interested = serializers.BooleanField()
+
+
+class NotesView(RowsView):
+    """The notes on an entry."""
+
+    serializer_class = NoteAnswer
+
+    def rows(self) -> QuerySet[EntryNote]:
+        """Return the notes, oldest first."""
+        found = scopes.entries(caller=self.caller)
+        entry = rows.find(rows=found, id=self.kwargs["id"], field="entry")
+        return EntryNote.objects.filter(entry=entry).order_by("at", "id")
+
+    def get(self, request: Request, id: UUID) -> Response:  # type: ignore[override]
+        """List the notes on an entry, oldest first."""
+        return self.list(request)
+
+    @extend_schema(request=Note, responses={201: NoteAnswer})
+    def post(self, request: Request, id: UUID) -> Response:
+        """Note something on an entry."""
+        body = Note(data=request.data)
+        body.is_valid(raise_exception=True)
+        rows.find(rows=scopes.entries(caller=self.caller), id=id, field="entry")
+        note = entries.add_note(
+            entry_id=id,
+            author=User.objects.get(pk=self.caller.user_id),
+            text=body.validated_data["text"],
+            now=clock.now(),
+        )
+        return Response(NoteAnswer(note).data, status=201)
+
+
+class HistoryView(ApiView, GenericAPIView[Any]):
+    """What happened to an entry."""
+
+    serializer_class = FactAnswer
+    filter_backends = ()
+    pagination_class = None
+
+    @extend_schema(responses=FactAnswer(many=True))
+    def get(self, request: Request, id: UUID) -> Response:
+        """Tell what happened to an entry, oldest first; to staff with the notes on it."""
+        entry = rows.find(rows=scopes.entries(caller=self.caller), id=id, field="entry")
+        facts = history.read(entry=entry, inside=self.caller.role != Role.PATIENT)
+        return Response(FactAnswer(facts, many=True).data)
+
+
+class StillInterestedView(ApiView, GenericAPIView[Any]):
+    """The answer to a nudge."""
+
+    serializer_class = EntryAnswer
+    problems: ClassVar = {"POST": frozenset({409})}
+
+    @extend_schema(request=Interest, responses=EntryAnswer)
+    def post(self, request: Request, id: UUID) -> Response:
+        """Say whether one still waits; who does not any longer leaves the queue."""
+        body = Interest(data=request.data)
+        body.is_valid(raise_exception=True)
+        rows.find(rows=scopes.entries(caller=self.caller), id=id, field="entry")
+        entries.answer_nudge(
+            entry_id=id,
+            interested=body.validated_data["interested"],
+            actor=self.caller.actor,
+            now=clock.now(),
+        )
+        return show(view=self, entry_id=id)

@@ -1,0 +1,46 @@
+"""The addresses of the waitlist, under /api/v1/."""
+
+from django.urls import path
+
+from waitlist.api import entries, holds, invites, notes, offers, policies, slots
+
+urlpatterns = [
+    path("slots/", slots.SlotsOrWaitlistView.as_view(), name="slot-list"),
+    path("waitlists", entries.QueueView.as_view(), name="waitlist-list"),
+    path("waitlists/<uuid:id>", entries.EntryView.as_view(), name="waitlist-detail"),
+    path("waitlists/<uuid:id>/notes", notes.NotesView.as_view(), name="waitlist-notes"),
+    path("waitlists/<uuid:id>/history", notes.HistoryView.as_view(), name="waitlist-history"),
+    path(
+        "waitlists/<uuid:id>/still-interested",
+        notes.StillInterestedView.as_view(),
+        name="waitlist-still-interested",
+    ),
+    path("waitlists/<uuid:id>/promote", invites.PromoteView.as_view(), name="waitlist-promote"),
+    path(
+        "patients/<uuid:id>/waitlists",
+        entries.PatientEntriesView.as_view(),
+        name="patient-waitlists",
+    ),
+    path("slots/<uuid:id>/waitlist/invite", invites.SlotInviteView.as_view(), name="slot-invite"),
+    path(
+        "appointments/<uuid:id>/waitlist/invite",
+        invites.AppointmentInviteView.as_view(),
+        name="appointment-invite",
+    ),
+    path("holds/<uuid:id>", holds.HoldView.as_view(), name="hold-detail"),
+    path("holds/<uuid:id>/accept", holds.HoldAcceptView.as_view(), name="hold-accept"),
+    path("holds/<uuid:id>/decline", holds.HoldDeclineView.as_view(), name="hold-decline"),
+    path("offers/<str:token>", offers.OfferView.as_view(), name="offer"),
+    path("offers/<str:token>/accept", offers.OfferAcceptView.as_view(), name="offer-accept"),
+    path("offers/<str:token>/decline", offers.OfferDeclineView.as_view(), name="offer-decline"),
+    path(
+        "facilities/<uuid:id>/waitlist-policy",
+        policies.PolicyView.as_view(),
+        name="waitlist-policy",
+    ),
+    path(
+        "tenants/<uuid:tenant>/clinics/<uuid:facility>/waitlist-policy",
+        policies.TenantPolicyView.as_view(),
+        name="tenant-waitlist-policy",
+    ),
+]

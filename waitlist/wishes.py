@@ -1,0 +1,107 @@
+"""Wishes: what an entry waits for, checked, and what follows from it."""
+
+import json
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from django.core.exceptions import ValidationError
+
+from audit.errors import NotFound
+from scheduling.models import Patient, Provider, ProviderFacility, Service
+from waitlist import ranking
+from waitlist.models import Queue, WaitlistEntry, WaitlistPolicy
+
+# What may be wished, and changed later; `urgency` is for staff to set.
+WISHES = frozenset(
+    {
+        "provider_id",
+        "provider_required",
+        "service_id",
+        "any_facility",
+        "preferred_days",
+        "preferred_time",
+        "earliest",
+        "latest",
+        "dates_flexible",
+        "urgency",
+        "metadata",
+    }
+)
+FARTHEST = timedelta(days=3650)
+MAX_METADATA = 4096  # bytes, as JSON
+
+
+def apply(
+    *,
+    entry: WaitlistEntry,
+    changes: Mapping[str, Any],
+    queue: Queue,
+    policy: WaitlistPolicy,
+    patient: Patient | None,
+) -> None:
+    """Set wishes on an entry, and what follows: its rank, its end, what makes it unique.
+
+    :raises NotFound: naming the id that is not there, or is another tenant's.
+    :raises ValidationError: naming each wish with a bad value.
+    """
+    unknown = set(changes) - WISHES
+    if unknown:
+        raise ValidationError({name: "This cannot be wished." for name in unknown})
+    for name, value in changes.items():
+        setattr(entry, name, value)
+    _check_wishes(entry=entry, tenant_id=queue.tenant_id)
+    entry.unique_service = entry.service_id if policy.unique_per_service else None
+    entry.rank_key = ranking.rank_key(entry=entry, policy=policy, patient=patient)
+    if entry.latest is not None and not entry.dates_flexible:
+        entry.expires_at = entry.latest + policy.grace
+    else:
+        entry.expires_at = entry.joined_at + policy.entry_ttl
+
+
+def _check_wishes(*, entry: WaitlistEntry, tenant_id: UUID) -> None:
+    entry.clean_fields(
+        exclude={field.name for field in entry._meta.fields} - WISHES  # ids are checked below
+    )
+    _check_metadata(entry=entry)
+    for name in ("earliest", "latest"):
+        at = getattr(entry, name)
+        if at is not None and at - entry.joined_at > FARTHEST:
+            raise ValidationError({name: "This is too far away."})
+    if entry.earliest and entry.latest and entry.latest <= entry.earliest:
+        raise ValidationError({"latest": "The latest time is after the earliest."})
+    if not set(entry.preferred_days) <= set(range(1, 8)):
+        raise ValidationError({"preferred_days": "Weekdays are 1 (Monday) to 7."})
+    if entry.provider_required and entry.provider_id is None:
+        raise ValidationError({"provider_required": "Say which provider."})
+    if entry.service_id is not None:
+        _check_mine(model=Service, field="service", id=entry.service_id, tenant_id=tenant_id)
+    if entry.provider_id is not None:
+        _check_mine(model=Provider, field="provider", id=entry.provider_id, tenant_id=tenant_id)
+        posted = ProviderFacility.objects.filter(
+            provider=entry.provider_id, facility=entry.facility_id
+        )
+        if not entry.any_facility and not posted.exists():
+            raise NotFound("provider", entry.provider_id)
+
+
+def _check_metadata(*, entry: WaitlistEntry) -> None:
+    """Check that it is an object that PostgreSQL can store, and a small one."""
+    if not isinstance(entry.metadata, dict):
+        raise ValidationError({"metadata": "Give an object."})
+    try:
+        text = json.dumps(entry.metadata, ensure_ascii=False, allow_nan=False).encode()
+    except ValueError:
+        raise ValidationError({"metadata": "This cannot be stored."}) from None
+    if b"\\u0000" in text:
+        raise ValidationError({"metadata": "This cannot be stored."})
+    if len(text) > MAX_METADATA:
+        raise ValidationError({"metadata": f"Give at most {MAX_METADATA} bytes."})
+
+
+def _check_mine(
+    *, model: type[Service] | type[Provider], field: str, id: UUID, tenant_id: UUID
+) -> None:
+    if not model._default_manager.filter(pk=id, tenant=tenant_id).exists():
+        raise NotFound(field, id)
