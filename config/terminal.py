@@ -16,7 +16,6 @@ ROOT = Path(__file__).resolve().parent.parent
 WITHOUT_SERVERS = frozenset(
     {
         "check_code",
-        "collectstatic",
         "compilemessages",
         "help",
         "makemessages",
