@@ -22,6 +22,7 @@ WITHOUT_SERVERS = frozenset(
         "startapp",
         "test",
         "version",
+        "write_docs",
     }
 )
 

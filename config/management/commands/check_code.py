@@ -55,6 +55,7 @@ CHECKS = (
         command=(*DJANGO, "check", "--deploy", "--fail-level", "WARNING"),
         environment=DEPLOYMENT,
     ),
+    Check(name="docs", command=(*DJANGO, "write_docs", "--check")),
     Check(name="ruff", command=(f"{PROGRAMS}/ruff", "check", ".")),
     Check(name="format", command=(f"{PROGRAMS}/ruff", "format", "--check", ".")),
 )
