@@ -1,0 +1,111 @@
+"""Availability exceptions: dates on which the rules are replaced, for a provider or a facility."""
+
+from datetime import date, datetime, time
+from uuid import UUID
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+
+from audit.errors import NotFound
+from audit.events import Actor
+from scheduling import generation, rules
+from scheduling.models import AvailabilityException
+
+
+@transaction.atomic
+def add(
+    *,
+    facility_id: UUID,
+    date: date,
+    kind: str,
+    actor: Actor,
+    now: datetime,
+    provider_id: UUID | None = None,
+    start_time: time | None = None,
+    end_time: time | None = None,
+) -> AvailabilityException:
+    """Replace the rules of a local date; without a provider, for all of the facility.
+
+    Coming slots of that date that are not called for any longer retire, unless they are claimed. A
+    night belongs to the date on which it begins.
+
+    :raises ValidationError: naming each field that is wrong.
+    """
+    facility = rules.get_facility(facility_id=facility_id)
+    generation.lock(facility=facility, provider_id=provider_id)
+    exception = AvailabilityException(
+        tenant_id=facility.tenant_id,
+        facility=facility,
+        provider_id=provider_id,
+        date=date,
+        kind=kind,
+        start_time=start_time,
+        end_time=end_time,
+    )
+    check(exception=exception)
+    exception.save()
+    generation.sync(
+        facility=facility, provider_id=provider_id, actor=actor, now=now, only=exception.date
+    )
+    return exception
+
+
+@transaction.atomic
+def remove(*, exception_id: UUID, actor: Actor, now: datetime) -> None:
+    """Let the rules of the date count again.
+
+    :raises NotFound: if it is not there.
+    """
+    found = AvailabilityException.objects.select_related("facility").filter(pk=exception_id)
+    exception = found.first()
+    if exception is None:
+        raise NotFound("exception", exception_id)
+    facility, provider_id = exception.facility, exception.provider_id
+    generation.lock(facility=facility, provider_id=provider_id)
+    exception.delete()
+    generation.sync(
+        facility=facility, provider_id=provider_id, actor=actor, now=now, only=exception.date
+    )
+
+
+def check(*, exception: AvailabilityException) -> None:
+    """Check an exception that is about to be saved, under its providers' locks.
+
+    :raises ValidationError: naming each field that is wrong; `date` if it is there already, and
+        `start_time` for special hours that overlap others of that date, whose id it tells.
+    """
+    exception.clean_fields()
+    errors = rules.wrong_references(facility=exception.facility, provider_id=exception.provider_id)
+    special = exception.kind == AvailabilityException.Kind.SPECIAL_HOURS
+    for name in ("start_time", "end_time"):
+        if special and getattr(exception, name) is None:
+            errors[name] = "Special hours have a start and an end."
+        if not special and getattr(exception, name) is not None:
+            errors[name] = "Only special hours have times."
+    if errors:
+        raise ValidationError(errors)
+    others = AvailabilityException.objects.filter(
+        facility=exception.facility,
+        provider=exception.provider_id,
+        date=exception.date,
+        kind=exception.kind,
+    )
+    for other in others.order_by("pk"):
+        if not special:
+            raise ValidationError({"date": f"Exception {other.pk} says so already."})
+        if overlap(one=exception, other=other):
+            raise ValidationError({"start_time": f"It overlaps exception {other.pk}."})
+
+
+def overlap(*, one: AvailabilityException, other: AvailabilityException) -> bool:
+    """Whether special hours of one date overlap others of that date."""
+    start, end = _span(one)
+    other_start, other_end = _span(other)
+    return start < other_end and other_start < end
+
+
+def _span(exception: AvailabilityException) -> tuple[datetime, datetime]:
+    if exception.start_time is None or exception.end_time is None:
+        raise ValueError(f"exception {exception.pk} has no hours")
+    start = datetime.combine(exception.date, exception.start_time)
+    return start, start + rules.length(start=exception.start_time, end=exception.end_time)
