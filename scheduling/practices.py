@@ -120,9 +120,9 @@ def _read_hours(*, path: Path, slot_minutes: int, reading: Reading) -> None:
 
     _read(path=path, columns=HOURS, take=take, reading=reading)
     for practice in practices.values():
+        _part_nights(practice=practice, file=path.name, reading=reading)
         for spans in (*practice.weekly.values(), *practice.special.values()):
             spans[:] = _merge(spans=spans, file=path.name, reading=reading)
-        _part_nights(practice=practice, file=path.name, reading=reading)
 
 
 def _read_directory(*, path: Path, reading: Reading) -> None:

@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
 from itertools import zip_longest
 from typing import NamedTuple
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -207,7 +208,9 @@ class Desk:
 
     def slots(self, *, status: str) -> set[Made]:
         """Return the slots of a status."""
-        numbers = {service.pk: number for number, service in enumerate(self.services)}
+        numbers: dict[UUID | None, int] = {
+            service.pk: number for number, service in enumerate(self.services)
+        }
         rows = Slot.objects.filter(facility=self.facility, status=status)
         return {
             Made(slot.period.lower, slot.period.upper, numbers.get(slot.service_id))

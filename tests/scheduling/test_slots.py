@@ -4,7 +4,6 @@ from datetime import datetime
 from uuid import uuid4
 
 import pytest
-from django.db import connection
 
 from audit.errors import NotFound
 from audit.events import SYSTEM
@@ -12,6 +11,7 @@ from audit.models import Event
 from scheduling import slots
 from scheduling.models import Slot
 from tests import factories
+from tests.audit import elsewhere
 from tests.audit.log import brief, written
 from tests.waitlist import worlds
 from tests.waitlist.worlds import DAY, HOUR, MINUTE, NOW, SECOND, STAFF, World
@@ -193,17 +193,8 @@ def test_a_sweep_frees_no_more_than_its_limit(clinic: World) -> None:
 def test_a_sweep_leaves_a_locked_slot_to_the_next() -> None:
     world = worlds.build()
     locked, free = world.reserve(), world.reserve(slot=world.slot(at=START + HOUR))
-    other = connection.copy()
-    try:
-        with other.cursor() as cursor:
-            cursor.execute("BEGIN")
-            cursor.execute(
-                "SELECT FROM scheduling_slot WHERE id = %s FOR NO KEY UPDATE", [locked.pk]
-            )
-            assert slots.release_expired(now=NOW + HOUR, limit=10) == 1
-            cursor.execute("ROLLBACK")
-    finally:
-        other.close()
+    with elsewhere.row_locked("scheduling_slot", "id", locked.pk):
+        assert slots.release_expired(now=NOW + HOUR, limit=10) == 1
     for slot in (locked, free):
         slot.refresh_from_db()
     assert (locked.status, free.status) == ("reserved", "open")
