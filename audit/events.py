@@ -1,5 +1,6 @@
 """The event log: `record` what happened, in the transaction that made it happen."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,6 +9,7 @@ from uuid import UUID
 
 from celery import current_app
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.db import connection, transaction
 
 from audit.models import Event
@@ -62,6 +64,15 @@ SYSTEM = Actor("system")
 
 class UnknownFact(ValueError):
     """An event of an unknown kind, or with data its kind does not allow."""
+
+
+def check_code(*, field: str, code: str) -> None:
+    """Check a code that people choose and events tell: a short word, and no sentence about anybody.
+
+    :raises ValidationError: naming `field`.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,49}", code):
+        raise ValidationError({field: "Give a code of letters a-z, digits and _, such as moved."})
 
 
 def record(

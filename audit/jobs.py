@@ -62,16 +62,17 @@ class Job(Task):  # type: ignore[type-arg]
 
     def on_retry(
         self,
-        exc: Exception,
+        exc: Exception | None,
         task_id: str,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         einfo: Any,
     ) -> None:
-        """Note why the attempt failed; the run goes on."""
-        cause = exc.__cause__ or exc
+        """Note why the attempt failed, or that the task asked for another; the run goes on."""
         JobRun.objects.filter(task_id=task_id).update(
-            state=JobRun.State.WAITING, error_class=_name(cause), trace=_trace(cause)
+            state=JobRun.State.WAITING,
+            error_class=_name(exc) if exc else "",
+            trace=_trace(exc) if exc else "",
         )
 
     def on_failure(

@@ -107,7 +107,12 @@ TEMPLATES = [
         },
     },
 ]
-UNFOLD = {"SITE_TITLE": "Backfill", "SITE_HEADER": "Backfill"}
+UNFOLD = {
+    "SITE_TITLE": "Backfill",
+    "SITE_HEADER": "Backfill",
+    "SITE_SYMBOL": "event_repeat",
+    "SIDEBAR": {"navigation": "config.sidebar.navigation"},
+}
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework.authentication.SessionAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
@@ -130,6 +135,7 @@ X_FRAME_OPTIONS = "DENY"
 
 AUTH_USER_MODEL = "accounts.User"
 LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "admin:index"
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in (

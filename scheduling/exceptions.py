@@ -27,7 +27,7 @@ def add(
     """Replace the rules of a local date; without a provider, for all of the facility.
 
     Coming slots of that date that are not called for any longer retire, unless they are claimed. A
-    night belongs to the date on which it begins.
+    night belongs to the date on which it begins. Locks provider, slot.
 
     :raises ValidationError: naming each field that is wrong.
     """
@@ -52,7 +52,7 @@ def add(
 
 @transaction.atomic
 def remove(*, exception_id: UUID, actor: Actor, now: datetime) -> None:
-    """Let the rules of the date count again.
+    """Let the rules of the date count again. Locks provider, slot.
 
     :raises NotFound: if it is not there.
     """

@@ -15,7 +15,7 @@ from audit import events, locks, sql
 from audit.errors import NotFound, Refused
 from audit.events import Actor
 from scheduling import slots
-from scheduling.models import Patient, Provider, ProviderFacility, Service
+from scheduling.models import Facility, Patient, Provider, ProviderFacility, Service
 from waitlist import holds, queues, ranking
 from waitlist.models import ACTIVE, EntryNote, Hold, Queue, WaitlistEntry, WaitlistPolicy
 
@@ -35,6 +35,7 @@ WISHES = frozenset(
         "metadata",
     }
 )
+IDS = frozenset({"provider_id", "service_id"})
 
 
 class AlreadyWaiting(Refused):
@@ -84,14 +85,17 @@ def join(
     policy = WaitlistPolicy.objects.get(facility=facility_id)
     entry = WaitlistEntry(facility_id=facility_id, joined_at=now)
     patient = None
+    if (patient_id is None) == (organizer_id is None):
+        raise ValidationError({"patient": "Say who waits: a patient or an organizer."})
     if patient_id is not None:
         patient = _lock_patient(patient_id=patient_id, queue=queue)
         entry.patient, entry.tenant_id = patient, queue.tenant_id
-    elif organizer_id is not None:
+    if organizer_id is not None:
+        # The one entry that crosses tenants.
+        if queue.facility.kind != Facility.Kind.VENUE:
+            raise NotFound("facility", facility_id)
         entry.organizer = _lock_organizer(organizer_id=organizer_id)
         entry.tenant_id = entry.organizer.pk
-    else:
-        raise ValidationError({"patient": "Say who waits."})
     _wish(entry=entry, wishes=wishes or {}, queue=queue, policy=policy, patient=patient)
     if entry.expires_at <= now:
         raise ValidationError({"latest": "This time is over."})
@@ -150,8 +154,7 @@ def cancel(
     :raises NotFound: if it is not there.
     :raises EntryClosed: if it has ended.
     """
-    if not reason:
-        raise ValidationError({"reason": "Say why."})
+    events.check_code(field="reason", code=reason)
     entry = lock_active(entry_id=entry_id)
     was = entry.status
     if was == WaitlistEntry.Status.OFFERED:
@@ -308,7 +311,7 @@ def _wish(
     if unknown:
         raise ValidationError({name: "This cannot be wished." for name in unknown})
     for name, value in wishes.items():
-        setattr(entry, name, value)
+        setattr(entry, name, _id(name=name, value=value) if name in IDS else value)
     _check_wishes(entry=entry, tenant_id=queue.tenant_id)
     entry.unique_service = entry.service_id if policy.unique_per_service else None
     entry.rank_key = ranking.rank_key(entry=entry, policy=policy, patient=patient)
@@ -319,6 +322,9 @@ def _wish(
 
 
 def _check_wishes(*, entry: WaitlistEntry, tenant_id: UUID) -> None:
+    days: Any = entry.preferred_days
+    if not isinstance(days, list) or not all(type(day) is int and 0 < day < 8 for day in days):
+        raise ValidationError({"preferred_days": "Give a list of weekdays, 1 (Monday) to 7."})
     entry.clean_fields(
         exclude={field.name for field in entry._meta.fields} - WISHES  # ids are checked below
     )
@@ -326,8 +332,6 @@ def _check_wishes(*, entry: WaitlistEntry, tenant_id: UUID) -> None:
         raise ValidationError({"metadata": "Give an object."})
     if entry.earliest and entry.latest and entry.latest <= entry.earliest:
         raise ValidationError({"latest": "The latest time is after the earliest."})
-    if not set(entry.preferred_days) <= set(range(1, 8)):
-        raise ValidationError({"preferred_days": "Weekdays are 1 (Monday) to 7."})
     if entry.provider_required and entry.provider_id is None:
         raise ValidationError({"provider_required": "Say which provider."})
     if entry.service_id is not None:
@@ -339,6 +343,13 @@ def _check_wishes(*, entry: WaitlistEntry, tenant_id: UUID) -> None:
         )
         if not entry.any_facility and not posted.exists():
             raise NotFound("provider", entry.provider_id)
+
+
+def _id(*, name: str, value: Any) -> UUID | None:
+    try:
+        return value if value is None or isinstance(value, UUID) else UUID(str(value))
+    except ValueError:
+        raise ValidationError({name: f"{value!r} is not an id."}) from None
 
 
 def _check_mine(

@@ -10,7 +10,7 @@ from audit import locks, sql
 
 @transaction.atomic
 def roll_up(*, now: datetime, facility_id: UUID | None = None) -> int:
-    """Count the local yesterday and today anew, where anything happened; return the rows written."""
+    """Count the local yesterday and today anew, where anything happened; return the rows."""
     if not locks.try_lock(name=locks.METRICS):
         return 0
     params = {"now": now, "facility": facility_id}

@@ -23,7 +23,7 @@ def row_locked(table: str, column: str, key: Any) -> Iterator[None]:
     with _session() as cursor:
         cursor.execute("BEGIN")
         cursor.execute(
-            f"SELECT FROM {table} WHERE {column} = %s FOR NO KEY UPDATE NOWAIT",  # noqa: S608
+            f"SELECT FROM {table} WHERE {column} = %s FOR NO KEY UPDATE NOWAIT",
             [key],
         )
         assert cursor.rowcount == 1

@@ -257,9 +257,7 @@ def test_a_block_lets_holds_be_withdrawn_at_once(
     with django_capture_on_commit_callbacks() as callbacks:
         blocks.create(facility_id=clinic.facility.pk, provider_id=None, starts_at=NOW,
                       ends_at=NOW + DAY, reason="", actor=STAFF, now=NOW)  # fmt: skip
-    assert _sent(callbacks) == [
-        ("waitlist.tasks.withdraw_blocked_holds", str(clinic.facility.pk))
-    ]
+    assert _sent(callbacks) == [("waitlist.tasks.withdraw_blocked_holds", str(clinic.facility.pk))]
 
 
 def test_every_kind_with_a_task_is_a_known_one() -> None:

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 from io import StringIO
@@ -126,7 +126,7 @@ def test_what_can_pass_is_tried_three_times_more_and_fails_then() -> None:
 
 
 def test_between_two_attempts_a_run_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = []
+    seen: list[tuple[str, str, int]] = []
     before_start = jobs.Job.before_start
 
     def look(self: jobs.Job, task_id: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -277,10 +277,10 @@ def _call(*arguments: str) -> str:
 
 
 @pytest.fixture
-def failed() -> Iterator[tuple[JobRun, JobRun]]:
+def failed() -> tuple[JobRun, JobRun]:
     """Two failed runs, and one that is none."""
     _failed(state=State.SUCCEEDED, task="fine")
-    yield (
+    return (
         _failed(started_at=NOW - DAY, args=["an-id"], error_class="builtins.ValueError"),
         _failed(started_at=NOW, attempts=4),
     )

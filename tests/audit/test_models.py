@@ -51,9 +51,7 @@ def test_what_is_in_the_log_stays_as_it_is(event: Event, table: str, statement: 
 @pytest.mark.parametrize("table", LOG)
 @pytest.mark.parametrize("more", ["", " CASCADE", " RESTART IDENTITY"])
 def test_the_log_cannot_be_truncated(table: str, more: str) -> None:
-    assert refusal(f"TRUNCATE {table}{more}") == (
-        f"cannot truncate the append-only table {table}"
-    )
+    assert refusal(f"TRUNCATE {table}{more}") == (f"cannot truncate the append-only table {table}")
 
 
 def test_an_event_is_written_with_its_unrelayed_row(event: Event) -> None:
@@ -77,7 +75,9 @@ def test_every_update_counts_the_version_and_sets_the_time_whoever_makes_it() ->
     tenant = factories.TenantFactory.create()
     before = tenant.updated_at
     with connection.cursor() as cursor:
-        cursor.execute("UPDATE accounts_tenant SET name = 'x', version = 40, updated_at = %s", [NOW])
+        cursor.execute(
+            "UPDATE accounts_tenant SET name = 'x', version = 40, updated_at = %s", [NOW]
+        )
     tenant.refresh_from_db()
     assert tenant.version == 2
     assert before < tenant.updated_at < NOW

@@ -27,8 +27,11 @@ JOBS: dict[str, Any] = {
 }
 
 
+SCHEDULE: dict[str, dict[str, Any]] = {**settings.CELERY_BEAT_SCHEDULE}
+
+
 def _scheduled() -> dict[str, Any]:
-    return {entry["task"]: entry["schedule"] for entry in settings.CELERY_BEAT_SCHEDULE.values()}
+    return {entry["task"]: entry["schedule"] for entry in SCHEDULE.values()}
 
 
 def _sync() -> None:
@@ -63,18 +66,17 @@ def test_every_task_that_is_named_goes_to_a_queue_that_workers_read() -> None:
 
 
 def test_a_job_is_called_like_its_task() -> None:
-    assert {name: entry["task"].rsplit(".")[-1]
-            for name, entry in settings.CELERY_BEAT_SCHEDULE.items()} == {
-        name: name for name in settings.CELERY_BEAT_SCHEDULE
-    }  # fmt: skip
+    assert {name: entry["task"].rsplit(".")[-1] for name, entry in SCHEDULE.items()} == {
+        name: name for name in SCHEDULE
+    }
 
 
 @pytest.mark.django_db(transaction=True)
 def test_entries_are_made_when_they_are_missing() -> None:
     _sync()
     made = dict(PeriodicTask.objects.values_list("name", "task"))
-    assert {name: made.get(name) for name in settings.CELERY_BEAT_SCHEDULE} == {
-        name: entry["task"] for name, entry in settings.CELERY_BEAT_SCHEDULE.items()
+    assert {name: made.get(name) for name in SCHEDULE} == {
+        name: entry["task"] for name, entry in SCHEDULE.items()
     }
     assert all(PeriodicTask.objects.values_list("enabled", flat=True))
 
@@ -86,9 +88,8 @@ def test_what_runs_often_expires_before_the_next_is_due() -> None:
     expiries = dict(PeriodicTask.objects.values_list("name", "expire_seconds"))
     often = {
         name: entry["schedule"].total_seconds()
-        for name, entry in settings.CELERY_BEAT_SCHEDULE.items()
-        if isinstance(entry["schedule"], timedelta)
-        and entry["schedule"] <= timedelta(minutes=5)
+        for name, entry in SCHEDULE.items()
+        if isinstance(entry["schedule"], timedelta) and entry["schedule"] <= timedelta(minutes=5)
     }
     assert often
     assert {name: expiries[name] for name in often} == often
@@ -121,7 +122,7 @@ def test_tasks_survive_their_worker_and_wait_for_none() -> None:
     assert settings.CELERY_TASK_ACKS_LATE
     assert settings.CELERY_TASK_REJECT_ON_WORKER_LOST
     assert settings.CELERY_WORKER_PREFETCH_MULTIPLIER == 1
-    options = settings.CELERY_BROKER_TRANSPORT_OPTIONS
+    options: dict[str, Any] = {**settings.CELERY_BROKER_TRANSPORT_OPTIONS}
     assert (options["visibility_timeout"], options["unacked_restore_interval"]) == (3600, 5)
     limit = settings.CELERY_TASK_TIME_LIMIT
     assert settings.CELERY_TASK_SOFT_TIME_LIMIT < limit < options["visibility_timeout"]

@@ -140,7 +140,7 @@ def test_listed_moves_are_accepted_and_all_others_refused(world: World, name: st
     assert outcome == {
         (old, new): None
         if (old, new) in moves or old == new
-        else f"pgtrigger: Invalid transition of field \"status\" from \"{old}\" to \"{new}\""
+        else f'pgtrigger: Invalid transition of field "status" from "{old}" to "{new}"'
         f" on table {table}"
         for old, new in outcome
     }
@@ -158,8 +158,7 @@ def test_a_row_is_born_in_a_first_state_only(world: World, name: str) -> None:
     for state in [*_states(name), "nonsense"]:
         columns = {**json.loads(text), **_columns(name, state)}
         born[state] = refusal(
-            f"INSERT INTO {table}"  # noqa: S608
-            f" SELECT (jsonb_populate_record(NULL::{table}, %(row)s::jsonb)).*",
+            f"INSERT INTO {table} SELECT (jsonb_populate_record(NULL::{table}, %(row)s::jsonb)).*",
             {"row": json.dumps(columns, default=str)},
         )
     assert row.pk is not None

@@ -1,5 +1,6 @@
-"""What races begin with: a clinic, its providers, slots and people, on a Monday morning in winter."""
+"""What races begin with: clinics, providers, slots and people, on a Monday morning in winter."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -58,11 +59,16 @@ def wait(*, at: Facility, who: Patient | None = None, **wishes: Any) -> Waitlist
     )
 
 
+def fill_at(place: Facility) -> Callable[[], fill.Filled]:
+    """Offer what is open at a facility."""
+    return lambda: fill.fill(facility_id=place.pk, now=NOW)
+
+
 def offer(*, at: Facility, by: Provider | None = None) -> Hold:
     """Have a new slot held for a patient who wants this provider only."""
     place = slot(at=at, by=by)
     entry = wait(at=at, provider_id=place.provider_id, provider_required=True)
-    fill.fill(facility_id=at.pk, now=NOW)
+    fill_at(at)()
     return Hold.objects.get(entry=entry, slot=place)
 
 

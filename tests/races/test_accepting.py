@@ -111,7 +111,7 @@ def check(*, hold: Hold, outcomes: list[race.Outcome]) -> None:
     assert race.errors(outcomes) <= REFUSALS, outcomes
     assert invariants.breaches() == []
     hold.refresh_from_db()
-    slot = Slot.objects.get(pk=hold.slot_id)
+    slot = Slot.objects.get(holds=hold)
     entry = WaitlistEntry.objects.get(pk=hold.entry_id)
     booked = list(Appointment.objects.filter(slot=slot))
     assert len(booked) == (hold.status == Hold.Status.ACCEPTED)

@@ -165,6 +165,31 @@ def test_an_appointment_moves_to_a_slot_that_overlaps_its_own() -> None:
     assert invariants.breaches() == []
 
 
+def moves_apart() -> list[race.Call]:
+    """Move one appointment to two slots."""
+    old = scene.slot(at=scene.clinic())
+    appointment = scene.book(place=old)
+    return [
+        move(appointment=appointment, to=scene.slot(at=old.facility, starts_at=starts))
+        for starts in (scene.TOMORROW + 4 * HALF, scene.TOMORROW + 8 * HALF)
+    ]
+
+
+def test_of_two_who_move_an_appointment_one_wins() -> None:
+    outcomes = race.overtake(*moves_apart(), before='^UPDATE "scheduling_slot"')
+    assert race.errors(outcomes) == {appointments.NotBooked}
+    assert Slot.objects.filter(status="booked").count() == 1
+    assert invariants.breaches() == []
+
+
+def test_without_locks_a_slot_stays_booked_for_nobody() -> None:
+    with sabotage.no_row_locks():
+        outcomes = race.overtake(*moves_apart(), before='^UPDATE "scheduling_slot"')
+    assert all(outcome.won for outcome in outcomes)
+    assert Slot.objects.filter(status="booked").count() == 2
+    assert {breach.number for breach in invariants.breaches()} == {3}
+
+
 def cross() -> list[race.Call]:
     """Move an appointment from each of two providers to a free slot of the other."""
     clinic = scene.clinic()

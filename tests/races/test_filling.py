@@ -1,15 +1,15 @@
 """Races of fills: two facilities at once that share a provider, a patient or a visitor."""
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from datetime import timedelta
 
 import pytest
-from django.db import IntegrityError, connection
+from django.db import IntegrityError
 
 from config import testing
 from scheduling.models import Facility, Provider, Slot
-from tests.races import race, sabotage, scene
+from tests.races import gate, race, sabotage, scene
 from waitlist import fill, invariants
 from waitlist.models import Hold
 
@@ -19,11 +19,7 @@ Places = tuple[Facility, Facility]
 
 def fills(*places: Facility) -> list[race.Call]:
     """Fill each of these facilities."""
-
-    def at(place: Facility) -> race.Call:
-        return lambda: fill.fill(facility_id=place.pk, now=scene.NOW)
-
-    return [at(place) for place in places]
+    return [scene.fill_at(place) for place in places]
 
 
 def two_clinics() -> Places:
@@ -164,9 +160,6 @@ def test_without_its_layers_a_batch_is_lost_and_then_an_invariant(
             assert Hold.objects.count() == 2  # one disputed, one not; the other fill lost its own
 
 
-GATE = 4711
-
-
 def own_order(place: Facility) -> AbstractContextManager[None]:
     """Let fills of one place insert in the order of the patients, and others against it."""
     return sabotage.statement(
@@ -177,34 +170,6 @@ def own_order(place: Facility) -> AbstractContextManager[None]:
     )
 
 
-@contextmanager
-def gate_at_second_hold() -> Iterator[Callable[[], None]]:
-    """Let nobody insert a second hold in a transaction before the gate, a lock, is opened."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"""
-            CREATE FUNCTION gate() RETURNS trigger LANGUAGE plpgsql AS $$
-            BEGIN
-                IF current_setting('race.holds', true) = txid_current()::text THEN
-                    PERFORM pg_advisory_xact_lock_shared({GATE});
-                END IF;
-                PERFORM set_config('race.holds', txid_current()::text, true);
-                RETURN NEW;
-            END $$;
-            CREATE TRIGGER gate BEFORE INSERT ON waitlist_hold
-                FOR EACH ROW EXECUTE FUNCTION gate();
-            SELECT pg_advisory_lock({GATE});
-            """
-        )
-        try:
-            yield lambda: cursor.execute("SELECT pg_advisory_unlock_all()")
-        finally:
-            cursor.execute(
-                "SELECT pg_advisory_unlock_all(); DROP TRIGGER gate ON waitlist_hold;"
-                " DROP FUNCTION gate()"
-            )
-
-
 @pytest.mark.parametrize("in_order", [True, False], ids=["as it is", "each in an order of its own"])
 def test_holds_are_inserted_in_the_order_of_the_patients(in_order: bool) -> None:
     """Two fills that share two patients: in one order the second waits, in two both do."""
@@ -213,7 +178,7 @@ def test_holds_are_inserted_in_the_order_of_the_patients(in_order: bool) -> None
     share_patient(places)
     runners = [race.Runner(call) for call in fills(*places)]
     layers = [] if in_order else [lambda: own_order(places[0])]
-    with sabotage.taken_out(layers), gate_at_second_hold() as open_gate, race.stage(*runners):
+    with sabotage.taken_out(layers), gate.closed() as open_gate, race.stage(*runners):
         for runner in runners:
             runner.start()
         race.settle(*runners, holds_lock=True)
@@ -247,7 +212,7 @@ def test_of_two_fills_of_a_facility_one_is_busy() -> None:
 
 
 def join_wherever() -> Iterator[int]:
-    """Let somebody join at each point of a pass that finds nobody; give what the next one offers."""
+    """Let somebody join at each point of a pass that finds nobody; say what the next offers."""
     places: list[Facility] = []
 
     def begin() -> race.Call:
@@ -262,7 +227,7 @@ def join_wherever() -> Iterator[int]:
 
     for outcomes in race.interleave(first=begin, then=join):
         assert all(outcome.won for outcome in outcomes), outcomes
-        fill.fill(facility_id=places[0].pk, now=scene.NOW)
+        scene.fill_at(places[0])()
         assert invariants.breaches() == []
         yield Hold.objects.count()
 

@@ -74,9 +74,7 @@ def test_of_two_runs_the_second_gets_as_far_as_each_layer_lets_it(
 ) -> None:
     with sabotage.taken_out(layers):
         row = rule(at=scene.clinic())
-        outcomes = race.overtake(
-            race.held_back(generate(row)), generate(row), before=race.COMMIT
-        )
+        outcomes = race.overtake(race.held_back(generate(row)), generate(row), before=race.COMMIT)
         assert race.errors(outcomes) == ({error} if error else set())
         assert set(Counter(Slot.objects.values_list("period")).values()) == {times}
 

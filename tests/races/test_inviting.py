@@ -11,7 +11,7 @@ from config import testing
 from scheduling import appointments, slots
 from scheduling.models import Appointment, Slot
 from tests.races import race, sabotage, scene
-from waitlist import entries, fill, invariants, invites
+from waitlist import entries, invariants, invites
 from waitlist.models import Hold, WaitlistEntry
 
 LATER = scene.TOMORROW.replace(hour=15)
@@ -106,11 +106,30 @@ def test_an_entry_is_offered_one_place_however_many_invite_it() -> None:
         targets = [scene.slot(at=clinic) for _ in range(4)]
         outcomes = race.run(
             *(invite(entry=entry, slot=slot) for slot in targets),
-            lambda at=clinic: fill.fill(facility_id=at.pk, now=scene.NOW),
+            scene.fill_at(clinic),
         )
         assert race.errors(outcomes) <= {slots.SlotTaken, invites.DoesNotFit}, outcomes
         assert Hold.objects.filter(status="offered").count() == 1
         assert invariants.breaches() == []
+
+
+@pytest.mark.parametrize(
+    ("layers", "loser"),
+    [([], None), ([sabotage.no_row_locks], invites.DoesNotFit)],
+    ids=["as it is", "no locks"],
+)
+def test_the_later_of_two_invitations_stands(
+    layers: list[sabotage.Layer], loser: type[Exception] | None
+) -> None:
+    """Without locks it finds the entry waiting, and then changed."""
+    clinic = scene.clinic()
+    entry = scene.wait(at=clinic)
+    calls = [invite(entry=entry, slot=scene.slot(at=clinic)) for _ in range(2)]
+    with sabotage.taken_out(layers):
+        outcomes = race.overtake(race.held_back(calls[0]), calls[1], before=race.COMMIT)
+    assert race.errors(outcomes) == ({loser} if loser else set())
+    assert Hold.objects.filter(status="offered").count() == 1
+    assert invariants.breaches() == []
 
 
 Make = Callable[[Appointment, Slot], race.Call]

@@ -1,6 +1,7 @@
 """Races to a queue: its caps, its one entry for each, and its order while the policy changes."""
 
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from audit import events
 from config import testing
 from scheduling.models import Facility, Patient
 from tests.races import race, sabotage, scene
-from waitlist import entries, fill, invariants, policies, ranking, tasks
+from waitlist import entries, invariants, policies, ranking, tasks
 from waitlist.models import Queue, WaitlistEntry, WaitlistPolicy
 
 
@@ -131,14 +132,13 @@ def test_joins_and_fills_go_on_while_the_policy_changes() -> None:
             scene.slot(at=clinic)
             scene.wait(at=clinic, urgency=1)
         people = [scene.patient(of=clinic) for _ in range(3)]
-        first = people[0]
         outcomes = race.run(
             *(join(at=clinic, who=who, urgency=2) for who in people),
             change(at=clinic, urgency=7 + number),
             change(at=clinic, ordering="fifo" if number % 2 else "score"),
-            lambda at=clinic: fill.fill(facility_id=at.pk, now=scene.NOW),
+            scene.fill_at(clinic),
             tasks.rerank_queues,
-            lambda who=first: tasks.rerank_patient(str(who.pk)),
+            partial(tasks.rerank_patient, str(people[0].pk)),
         )
         assert race.errors(outcomes) == set(), outcomes
         assert stale_ranks() == 0

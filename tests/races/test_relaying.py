@@ -45,7 +45,7 @@ def write_out_of_order(*, at: Facility) -> race.Call:
 
 def relay_on() -> list[int]:
     """Relay until all is done that the writers write."""
-    done = []
+    done: list[int] = []
     while sum(done) < WRITERS * EACH and EventSeq.objects.count() < WRITERS * EACH:
         done.append(relay.relay(limit=3))
     return done

@@ -26,9 +26,7 @@ def clinic(db: None) -> World:
 
 
 def _cancel(appointment: Appointment, *, reason: str = "patient_request") -> Appointment:
-    return appointments.cancel(
-        appointment_id=appointment.pk, reason=reason, actor=STAFF, now=NOW
-    )
+    return appointments.cancel(appointment_id=appointment.pk, reason=reason, actor=STAFF, now=NOW)
 
 
 def _move(appointment: Appointment, slot: Slot) -> Appointment:
@@ -331,7 +329,7 @@ def test_an_appointment_is_closed_once_it_has_begun(
 
 def _calls(appointment_id: Any, slot: Slot) -> list[Callable[[], Any]]:
     """Return all that can be done with an appointment, after its time."""
-    late = {"actor": STAFF, "now": START + HOUR}
+    late: dict[str, Any] = {"actor": STAFF, "now": START + HOUR}
     return [
         lambda: appointments.cancel(appointment_id=appointment_id, reason="x", **late),
         lambda: appointments.reschedule(appointment_id=appointment_id, slot_id=slot.pk, **late),

@@ -118,9 +118,7 @@ def test_a_block_covers_what_it_overlaps(
 
 
 def test_a_providers_block_leaves_colleagues_and_other_facilities_alone(clinic: World) -> None:
-    colleague = factories.ProviderFactory.create(
-        tenant=clinic.tenant, facilities=[clinic.facility]
-    )
+    colleague = factories.ProviderFactory.create(tenant=clinic.tenant, facilities=[clinic.facility])
     elsewhere = clinic.neighbour()
     own, theirs = clinic.slot(), clinic.slot(provider=colleague)
     away = elsewhere.slot(provider=clinic.provider)
@@ -221,9 +219,7 @@ def test_the_sweep_blocks_open_slots_that_came_with_the_block(clinic: World) -> 
 
 
 def test_the_sweep_looks_at_coming_slots_of_the_blocks_provider(clinic: World) -> None:
-    colleague = factories.ProviderFactory.create(
-        tenant=clinic.tenant, facilities=[clinic.facility]
-    )
+    colleague = factories.ProviderFactory.create(tenant=clinic.tenant, facilities=[clinic.facility])
     theirs, begun = clinic.slot(at=START, provider=colleague), clinic.slot(at=NOW)
     factories.TimeBlockFactory.create(
         facility=clinic.facility, provider=clinic.provider, starts_at=NOW - SECOND, minutes=3000

@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 
-from audit.errors import NotFound
+from audit.errors import NotFound, Refused
 from audit.events import SYSTEM
 from audit.models import Event
 from scheduling import slots
@@ -29,7 +29,7 @@ def _refused(world: World, slot: Slot, *, now: datetime = NOW) -> str:
     slot.refresh_from_db()
     before, events = slot.status, Event.objects.count()
     patient = world.patient()
-    with pytest.raises(slots.Refused) as caught:
+    with pytest.raises(Refused) as caught:
         slots.reserve(slot_id=slot.pk, patient_id=patient.pk, actor=STAFF, now=now)
     slot.refresh_from_db()
     assert (slot.status, Event.objects.count()) == (before, events)
@@ -104,7 +104,9 @@ def test_a_slot_under_a_block_it_does_not_know_of_cannot_be_reserved(clinic: Wor
     assert _refused(clinic, slot) == "slot_blocked"
 
 
-@pytest.mark.parametrize(("start", "past"), [(NOW, True), (NOW - HOUR, True), (NOW + SECOND, False)])
+@pytest.mark.parametrize(
+    ("start", "past"), [(NOW, True), (NOW - HOUR, True), (NOW + SECOND, False)]
+)
 def test_a_slot_that_has_begun_cannot_be_reserved(
     clinic: World, start: datetime, past: bool
 ) -> None:

@@ -116,9 +116,7 @@ def test_one_pass_offers_every_slot_that_somebody_fits(clinic: World) -> None:
     slots = [clinic.slot(at=NOW + DAY + n * HOUR) for n in range(4)]
     waiting = [clinic.join(at=NOW - DAY + n * HOUR) for n in range(3)]
     assert clinic.fill().offers == 3
-    assert _offers() == {
-        slot.pk: entry.pk for slot, entry in zip(slots[:3], waiting, strict=True)
-    }
+    assert _offers() == {slot.pk: entry.pk for slot, entry in zip(slots[:3], waiting, strict=True)}
 
 
 def test_who_waits_twice_gets_one_slot(clinic: World) -> None:
@@ -172,9 +170,7 @@ def test_a_slot_set_aside_for_an_overlap_is_not_written_off(clinic: World) -> No
 
 
 def test_overlapping_slots_of_two_providers_are_both_offered(clinic: World) -> None:
-    colleague = factories.ProviderFactory.create(
-        tenant=clinic.tenant, facilities=[clinic.facility]
-    )
+    colleague = factories.ProviderFactory.create(tenant=clinic.tenant, facilities=[clinic.facility])
     slots = {clinic.slot().pk, clinic.slot(provider=colleague).pk}
     clinic.join()
     clinic.join()

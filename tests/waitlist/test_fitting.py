@@ -1,8 +1,9 @@
-"""Which entry fits which slot: each rule on its own keeps a pair out that every other rule lets in."""
+"""Which entry fits which slot: each rule alone keeps a pair out that every other lets in."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -287,9 +288,7 @@ def test_the_service_fits_into_the_slot(
 
 @pytest.mark.parametrize("required", [False, True])
 def test_a_required_provider_is_the_slots(clinic: World, required: bool) -> None:
-    colleague = factories.ProviderFactory.create(
-        tenant=clinic.tenant, facilities=[clinic.facility]
-    )
+    colleague = factories.ProviderFactory.create(tenant=clinic.tenant, facilities=[clinic.facility])
     entry = clinic.join(provider_id=colleague.pk, provider_required=required)
     slot, theirs = clinic.slot(), clinic.slot(provider=colleague)
     clinic.fill()
@@ -311,7 +310,8 @@ def test_a_required_provider_is_the_slots(clinic: World, required: bool) -> None
 def test_a_slot_lies_within_the_wished_dates(
     clinic: World, wish: str, at: datetime, fits: bool
 ) -> None:
-    entry = clinic.join(**{wish: at})
+    wishes: dict[str, Any] = {wish: at}
+    entry = clinic.join(**wishes)
     assert Pair(clinic, clinic.slot(at=START), entry).is_offered == fits
 
 
@@ -346,9 +346,7 @@ def test_a_cancelled_appointment_and_a_declined_offer_leave_the_time_free(pair: 
         elsewhere.offer(slot=elsewhere.slot(at=START), entry=elsewhere.join(patient=patient))
     )
     appointment = elsewhere.book(slot=elsewhere.slot(at=START, minutes=45), patient=patient)
-    type(appointment).objects.filter(pk=appointment.pk).update(
-        status="cancelled", cancelled_at=NOW
-    )
+    type(appointment).objects.filter(pk=appointment.pk).update(status="cancelled", cancelled_at=NOW)
     assert pair.is_offered
 
 

@@ -1,4 +1,4 @@
-"""What becomes of an offer: accepted, declined, lapsed, withdrawn, reminded; and what is refused."""
+"""What becomes of an offer: accepted, declined, lapsed, withdrawn, reminded; what is refused."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -242,6 +242,7 @@ def test_a_sweep_ends_no_more_than_its_limit_the_oldest_first(clinic: World) -> 
 
 
 def test_a_lapsed_offer_of_a_slot_that_no_rule_makes_any_longer_retires_it(hold: Hold) -> None:
+    assert hold.slot_id is not None
     Slot.objects.filter(pk=hold.slot_id).update(superseded=True)
     _expire()
     assert _states(hold) == ("expired", "waiting", "retired")

@@ -61,9 +61,7 @@ def lived(clinic: World) -> World:
     entries.expire_due(now=NOW, limit=10)
     organizer = factories.TenantFactory.create(kind=Tenant.Kind.ORGANIZER)
     venue = worlds.build(kind="venue")
-    entries.join(
-        facility_id=venue.facility.pk, organizer_id=organizer.pk, actor=STAFF, now=NOW
-    )
+    entries.join(facility_id=venue.facility.pk, organizer_id=organizer.pk, actor=STAFF, now=NOW)
     relay.relay(limit=5)
     return clinic
 
@@ -255,7 +253,7 @@ def test_8_an_event_that_says_too_much(clinic: World) -> None:
     clinic.join()
     first, second = Event.objects.order_by("pk")
     unguarded(
-        "UPDATE audit_event SET data = '{\"name\": \"Ada\"}' WHERE id = %(id)s", {"id": first.pk}
+        'UPDATE audit_event SET data = \'{"name": "Ada"}\' WHERE id = %(id)s', {"id": first.pk}
     )
     unguarded("UPDATE audit_event SET kind = 'slot.painted' WHERE id = %(id)s", {"id": second.pk})
     assert {(8, first.pk), (8, second.pk)} <= _found()
@@ -275,9 +273,7 @@ def test_9_rows_of_two_tenants(clinic: World) -> None:
     _slot(slots["facility_id"].pk, facility_id=stranger.facility.pk)
     _slot(slots["provider_id"].pk, provider_id=stranger.provider.pk)
     _slot(slots["service_id"].pk, service_id=stranger.service.pk)
-    assert _found() == {
-        (9, row.pk) for row in (hold, entry, appointment, *slots.values())
-    }
+    assert _found() == {(9, row.pk) for row in (hold, entry, appointment, *slots.values())}
 
 
 def test_9_an_organizer_who_waits_at_a_place_that_is_no_venue(clinic: World, venue: World) -> None:

@@ -294,9 +294,7 @@ def test_nothing_is_cancelled_when_the_slot_has_begun(clinic: World) -> None:
 
 def test_nothing_is_cancelled_when_the_slot_would_be_blocked(clinic: World) -> None:
     appointment = clinic.book()
-    factories.TimeBlockFactory.create(
-        facility=clinic.facility, starts_at=appointment.period.lower
-    )
+    factories.TimeBlockFactory.create(facility=clinic.facility, starts_at=appointment.period.lower)
     clinic.join()
     assert _refusal(lambda: _invite_for(appointment)) == "slot_blocked"
 
@@ -356,7 +354,7 @@ def test_who_is_promoted_to_the_slot_they_are_offered_is_booked_in_it(clinic: Wo
     appointment = _promote(hold.entry, hold.slot)
     hold.refresh_from_db()
     assert (hold.status, appointment.slot_id) == ("withdrawn", hold.slot_id)
-    assert Slot.objects.get(pk=hold.slot_id).status == "booked"
+    assert Slot.objects.get(pk=appointment.slot_id).status == "booked"
 
 
 def test_staff_may_promote_against_wishes_and_notice(clinic: World) -> None:

@@ -40,9 +40,7 @@ def _slots(draw: st.DrawFn) -> list[matching.Slot]:
 
 
 def _overlap(one: matching.Slot, other: matching.Slot) -> bool:
-    return (
-        one.provider_id == other.provider_id and one.start < other.end and other.start < one.end
-    )
+    return one.provider_id == other.provider_id and one.start < other.end and other.start < one.end
 
 
 def _largest(slots: Sequence[matching.Slot]) -> int:
@@ -57,9 +55,7 @@ def _largest(slots: Sequence[matching.Slot]) -> int:
 @given(slots=_slots())
 def test_as_many_slots_stay_as_can_without_overlap(slots: list[matching.Slot]) -> None:
     kept = matching.reduce_overlaps(slots=slots)
-    assert not any(
-        _overlap(one, other) for n, one in enumerate(kept) for other in kept[n + 1 :]
-    )
+    assert not any(_overlap(one, other) for n, one in enumerate(kept) for other in kept[n + 1 :])
     assert len(kept) == _largest(slots)
     assert set(kept) <= set(slots)
 
@@ -280,9 +276,7 @@ def _expected(
     for slot in sorted(fitting, key=lambda slot: (slot.end, slot.id)):
         if not any(_overlap(slot, other) for other in wanted):
             wanted.append(slot)
-    return {
-        (pair.slot_id, pair.entry_id, pair.score) for pair in _one_by_one(wanted, pairs)
-    }
+    return {(pair.slot_id, pair.entry_id, pair.score) for pair in _one_by_one(wanted, pairs)}
 
 
 @settings(

@@ -23,7 +23,7 @@ COLUMNS = (
 
 
 def _day(world: World, day: date = TODAY) -> dict[str, Any]:
-    return DailyMetric.objects.filter(facility=world.facility).values(*COLUMNS).get(day=day)
+    return dict(DailyMetric.objects.filter(facility=world.facility).values(*COLUMNS).get(day=day))
 
 
 def _cancel(appointment: Appointment, *, now: datetime) -> None:
@@ -108,9 +108,7 @@ def test_the_day_before_yesterday_is_closed(clinic: World) -> None:
         ("Europe/London", datetime(2030, 3, 31, 23, 0, tzinfo=UTC), date(2030, 4, 1)),
     ],
 )
-def test_a_day_ends_at_local_midnight(
-    db: None, zone: str, at: datetime, day: date
-) -> None:
+def test_a_day_ends_at_local_midnight(db: None, zone: str, at: datetime, day: date) -> None:
     world = worlds.build(timezone=zone)
     entry = world.join(at=at - HOUR)
     entries.cancel(entry_id=entry.pk, reason="moved", actor=STAFF, now=at)

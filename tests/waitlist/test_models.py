@@ -128,9 +128,7 @@ REFUSED: dict[str, list[str]] = {
     "hold_entry_slot_once": [
         HOLD.format("status = 'withdrawn', closed_at = now()")
         + "; "
-        + COPY_HOLD.format(
-            entry="entry_id", slot="slot_id", patient="patient_id", period="period"
-        )
+        + COPY_HOLD.format(entry="entry_id", slot="slot_id", patient="patient_id", period="period")
     ],
     "hold_patient_once_at_a_time": [
         COPY_HOLD.format(
@@ -156,8 +154,8 @@ REFUSED: dict[str, list[str]] = {
         "INSERT INTO waitlist_circuitbreaker (tenant_id, facility_id, status, tripped_at)"
         " SELECT tenant_id, id, 'tripped', now() FROM scheduling_facility"
         " WHERE id = %(venue)s",
-        BREAKER.format("status = 'deactivated'")
-        + "; INSERT INTO waitlist_circuitbreaker (tenant_id, facility_id, status, tripped_at)"
+        "UPDATE waitlist_circuitbreaker SET status = 'deactivated' WHERE id = %(breaker)s;"
+        " INSERT INTO waitlist_circuitbreaker (tenant_id, facility_id, status, tripped_at)"
         " SELECT tenant_id, id, 'tripped', now() FROM scheduling_facility"
         " WHERE id = %(venue)s",
     ],

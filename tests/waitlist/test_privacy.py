@@ -35,7 +35,13 @@ SECRETS = {
     "author": "Nurse Bandersnatch",
 }
 
-TABLES = ("audit_event", "audit_jobrun", "audit_eventseq", "audit_unrelayed", "waitlist_dailymetric")
+TABLES = (
+    "audit_event",
+    "audit_jobrun",
+    "audit_eventseq",
+    "audit_unrelayed",
+    "waitlist_dailymetric",
+)
 
 
 @pytest.fixture
@@ -118,7 +124,7 @@ def _work(world: World) -> None:
         (scheduling_tasks.release_expired_reservations,),
         (notification_tasks.relay_events,),
     ):
-        task.apply(args=arguments, task_id=str(uuid4()))
+        task.apply(args=tuple(arguments), task_id=str(uuid4()))
 
 
 def test_no_row_of_the_log_tells_what_is_personal(

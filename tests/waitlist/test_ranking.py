@@ -17,7 +17,9 @@ from waitlist import entries, ranking, tasks
 from waitlist.models import WaitlistEntry, WaitlistPolicy
 
 TIMES = st.datetimes(
-    min_value=datetime(1990, 1, 1), max_value=datetime(2100, 1, 1), timezones=st.just(UTC)
+    min_value=datetime(1990, 1, 1),  # noqa: DTZ001
+    max_value=datetime(2100, 1, 1),  # noqa: DTZ001
+    timezones=st.just(UTC),
 )
 WEIGHTS = st.fixed_dictionaries(
     {
@@ -37,7 +39,9 @@ WAITING = st.fixed_dictionaries(
         # Around seven days, to the microsecond, and none.
         "window": st.none()
         | st.timedeltas(timedelta(days=1), timedelta(days=20))
-        | st.sampled_from([7 * DAY, 7 * DAY + timedelta.resolution, 7 * DAY - timedelta.resolution]),
+        | st.sampled_from(
+            [7 * DAY, 7 * DAY + timedelta.resolution, 7 * DAY - timedelta.resolution]
+        ),
     }
 )
 
@@ -181,7 +185,9 @@ def test_an_ended_entry_has_no_place_and_an_offered_one_keeps_its_own(clinic: Wo
 
 def test_time_alone_changes_no_place(clinic: World) -> None:
     joined = [
-        clinic.join(at=NOW - number * 7 * HOUR, urgency=number % 3, patient=clinic.patient(tier=tier))
+        clinic.join(
+            at=NOW - number * 7 * HOUR, urgency=number % 3, patient=clinic.patient(tier=tier)
+        )
         for number, tier in enumerate([3, 0, 2, 1, 0, 3])
     ]
     policy = clinic.policy

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -110,7 +111,7 @@ def test_days_are_the_facilitys_own(
 ) -> None:
     world = worlds.build(timezone=zone)
     slot = world.slot(at=start)
-    wishes = {
+    wishes: dict[str, dict[str, Any]] = {
         "that day": {"preferred_days": [weekday]},
         "that part": {"preferred_time": part},
         "both": {"preferred_days": [weekday], "preferred_time": part},
@@ -148,9 +149,7 @@ def test_a_visitors_days_are_those_of_the_slots_facility(db: None) -> None:
 
 
 @pytest.mark.parametrize(("least", "fits"), [(70, True), (71, False)])
-def test_a_pair_below_the_least_score_does_not_exist(
-    clinic: World, least: int, fits: bool
-) -> None:
+def test_a_pair_below_the_least_score_does_not_exist(clinic: World, least: int, fits: bool) -> None:
     clinic.change(min_match_score=least)
     entry = clinic.neighbour().join(service_id=None, any_facility=True)
     slot = clinic.slot()

@@ -65,9 +65,7 @@ def test_a_pass_that_lost_an_offer_comes_again(
     def match_and_let_somebody_edit(**arguments: Any) -> Any:
         found = match(**arguments)
         if edits:
-            entries.update(
-                entry_id=entry.pk, wishes={"urgency": edits.pop()}, actor=STAFF, now=NOW
-            )
+            entries.update(entry_id=entry.pk, wishes={"urgency": edits.pop()}, actor=STAFF, now=NOW)
         return found
 
     monkeypatch.setattr(fill, "match", match_and_let_somebody_edit)
