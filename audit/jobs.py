@@ -121,9 +121,16 @@ def retry(*, run_id: UUID) -> None:
     run = _failed(run_id=run_id)
     run.state = JobRun.State.RETRIED
     run.save(update_fields=["state"])
-    transaction.on_commit(
-        lambda: current_app.send_task(run.task, args=run.args, queue=run.queue or None)
-    )
+    transaction.on_commit(lambda: _send(run=run))
+
+
+def _send(*, run: JobRun) -> None:
+    """Send a run's task; a broker that is away leaves the run failed and raises what it raised."""
+    try:
+        current_app.send_task(run.task, args=run.args, queue=run.queue or None, retry=False)
+    except Exception:
+        JobRun.objects.filter(pk=run.pk).update(state=JobRun.State.FAILED)
+        raise
 
 
 @transaction.atomic

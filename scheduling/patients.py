@@ -4,12 +4,26 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from audit import events
 from audit.errors import NotFound
 from audit.events import Actor
 from scheduling.models import Patient
+
+FIELDS = frozenset(
+    {
+        "user",
+        "name",
+        "email",
+        "phone",
+        "language",
+        "tier",
+        "chronic_condition",
+        "external_ref",
+    }
+)
 
 
 @transaction.atomic
@@ -24,6 +38,9 @@ def update(*, patient_id: UUID, changes: dict[str, Any], actor: Actor, now: date
     patient = Patient.objects.select_for_update(no_key=True).filter(pk=patient_id).first()
     if patient is None:
         raise NotFound("patient", patient_id)
+    unknown = set(changes) - FIELDS
+    if unknown:
+        raise ValidationError({name: "This cannot be changed." for name in unknown})
     for field, value in changes.items():
         setattr(patient, field, value)
     patient.full_clean()

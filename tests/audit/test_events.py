@@ -6,6 +6,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.db import connection, transaction
 from pytest_django import DjangoCaptureOnCommitCallbacks
 
@@ -106,11 +107,30 @@ def test_one_bad_event_keeps_the_whole_batch_out() -> None:
     assert not Event.objects.exists()
 
 
-@pytest.mark.parametrize("text", ["Ada Lovelace", "ada@example.com", "+44 20 7183 8750"])
-def test_data_holds_codes_and_no_text(text: str) -> None:
-    """A key that is allowed may still be given what somebody typed."""
-    with pytest.raises(UnknownFact):
-        _record("waitlist.cancelled", data={"reason": text})
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Ada Lovelace",
+        "Ada",
+        "ada@example.com",
+        "+442071838750",
+        "",
+        "_x",
+        "moved ",
+        "x\n",
+        "x" * 51,
+    ],
+)
+def test_what_people_type_is_no_code(text: str) -> None:
+    """A key that is allowed may still be given a sentence about somebody."""
+    with pytest.raises(ValidationError) as caught:
+        events.check_code(field="reason", code=text)
+    assert set(caught.value.message_dict) == {"reason"}
+
+
+@pytest.mark.parametrize("code", ["moved", "no_longer_needed", "x", "x" * 50, "covid19"])
+def test_a_short_word_is_a_code(code: str) -> None:
+    events.check_code(field="reason", code=code)
 
 
 def test_no_kind_may_tell_what_is_personal() -> None:

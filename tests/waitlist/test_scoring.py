@@ -18,8 +18,8 @@ EVERYTHING = PROVIDER + LOCATION + SERVICE + DAYS
 MONDAY, TUESDAY, SATURDAY, SUNDAY = 1, 2, 6, 7
 
 
-def _score(slot: Slot, entry: WaitlistEntry) -> int | None:
-    pairs, _ = fill.match(slot_ids=[slot.pk], now=NOW, entry_id=entry.pk)
+def _score(slot: Slot, entry: WaitlistEntry, *, now: datetime = NOW) -> int | None:
+    pairs, _ = fill.match(slot_ids=[slot.pk], now=now, entry_id=entry.pk)
     assert len(pairs) < 2
     return pairs[0].score if pairs else None
 
@@ -123,7 +123,10 @@ def test_days_are_the_facilitys_own(
         },
         "only the part": {"preferred_days": [weekday % 7 + 1], "preferred_time": part},
     }
-    scores = {name: _score(slot, world.join(**wish)) for name, wish in wishes.items()}
+    joined, now = start - 2 * DAY, start - DAY
+    scores = {
+        name: _score(slot, world.join(at=joined, **wish), now=now) for name, wish in wishes.items()
+    }
     assert scores == {
         "that day": EVERYTHING,
         "that part": EVERYTHING,

@@ -17,7 +17,7 @@ WITH slot AS (
     FROM scheduling_slot AS slot
     JOIN scheduling_facility AS facility ON facility.id = slot.facility_id
     JOIN waitlist_waitlistpolicy AS policy ON policy.facility_id = slot.facility_id
-    WHERE slot.id = ANY(%(slots)s) AND lower(slot.period) <= %(now)s + policy.look_ahead
+    WHERE slot.id = ANY(%(slots)s)
 ),
 fitting AS (
     SELECT
