@@ -1,16 +1,21 @@
 """The event log: `record` what happened, in the transaction that made it happen."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import structlog
 from celery import current_app
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.db import connection, transaction
 
 from audit.models import Event
+
+log = structlog.get_logger(__name__)
 
 # What `data` of each kind may hold besides the columns: codes, times, numbers and ids, never a
 # name, an address, a note or metadata.
@@ -55,6 +60,14 @@ KINDS: dict[str, frozenset[str]] = {
 }
 
 
+CODE = r"[a-z][a-z0-9_]{0,49}"
+# A code; a UUID; a date or a time of ISO 8601.
+PLAIN = re.compile(
+    r"[a-z][a-z0-9_]*|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+    r"|\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d))?"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Actor:
     """Who did it: `user`, `patient`, `link` (bearer of a signed link) or `system`."""
@@ -68,6 +81,15 @@ SYSTEM = Actor("system")
 
 class UnknownFact(ValueError):
     """An event of an unknown kind, or with data its kind does not allow."""
+
+
+def check_code(*, field: str, code: str) -> None:
+    """Check a code that people choose and events tell: a short word, and no sentence about anybody.
+
+    :raises ValidationError: naming `field`.
+    """
+    if not re.fullmatch(CODE, code):
+        raise ValidationError({field: "Give a code of letters a-z, digits and _, such as moved."})
 
 
 def record(
@@ -103,9 +125,19 @@ def record_all(*, events: Sequence[Event]) -> None:
         allowed = KINDS.get(event.kind)
         if allowed is None or not allowed.issuperset(event.data):
             raise UnknownFact(f"{event.kind} with {sorted(event.data)}")
+        for key, value in event.data.items():
+            if not _is_plain(value):
+                raise UnknownFact(f"{event.kind} with a text as its {key}")
     Event.objects.bulk_create(events)
     for event in events:
         announce(kind=event.kind, ids=[event.facility_id or event.subject_id])
+
+
+def _is_plain(value: object) -> bool:
+    """Whether a value is a number, a code, an id or a time, or a list of them, and no text."""
+    if isinstance(value, list):
+        return all(_is_plain(one) for one in value)
+    return not isinstance(value, str) or PLAIN.fullmatch(value) is not None
 
 
 def announce(*, kind: str, ids: Iterable[UUID]) -> None:
@@ -120,7 +152,7 @@ def announce(*, kind: str, ids: Iterable[UUID]) -> None:
         return
     waiting = {entry[1] for entry in connection.run_on_commit}
     for send in {_Send(task, str(one)) for one in ids} - waiting:
-        transaction.on_commit(send, robust=True)
+        transaction.on_commit(send)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,4 +161,7 @@ class _Send:
     arg: str
 
     def __call__(self) -> None:
-        current_app.send_task(self.task, args=[self.arg], retry=False)
+        try:
+            current_app.send_task(self.task, args=[self.arg], retry=False)
+        except Exception as error:  # whatever the broker has, the caller's work is done
+            log.warning("task not sent", task=self.task, arg=self.arg, error=type(error).__name__)

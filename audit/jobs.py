@@ -62,16 +62,17 @@ class Job(Task):  # type: ignore[type-arg]
 
     def on_retry(
         self,
-        exc: Exception,
+        exc: Exception | None,
         task_id: str,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         einfo: Any,
     ) -> None:
-        """Note why the attempt failed; the run goes on."""
-        cause = exc.__cause__ or exc
+        """Note why the attempt failed, or that the task asked for another; the run goes on."""
         JobRun.objects.filter(task_id=task_id).update(
-            state=JobRun.State.WAITING, error_class=_name(cause), trace=_trace(cause)
+            state=JobRun.State.WAITING,
+            error_class=_name(exc) if exc else "",
+            trace=_trace(exc) if exc else "",
         )
 
     def on_failure(
@@ -120,9 +121,16 @@ def retry(*, run_id: UUID) -> None:
     run = _failed(run_id=run_id)
     run.state = JobRun.State.RETRIED
     run.save(update_fields=["state"])
-    transaction.on_commit(
-        lambda: current_app.send_task(run.task, args=run.args, queue=run.queue or None)
-    )
+    transaction.on_commit(lambda: _send(run=run))
+
+
+def _send(*, run: JobRun) -> None:
+    """Send a run's task; a broker that is away leaves the run failed and raises what it raised."""
+    try:
+        current_app.send_task(run.task, args=run.args, queue=run.queue or None, retry=False)
+    except Exception:
+        JobRun.objects.filter(pk=run.pk).update(state=JobRun.State.FAILED)
+        raise
 
 
 @transaction.atomic

@@ -32,7 +32,7 @@ class Event(models.Model):
     provider_id = models.UUIDField(null=True)
     previous_status = models.CharField(max_length=20, null=True)  # noqa: DJ001
     new_status = models.CharField(max_length=20, null=True)  # noqa: DJ001
-    data = models.JSONField(db_default={})
+    data = models.JSONField(default=dict, db_default={})
     at = models.DateTimeField()
 
     class Meta:

@@ -59,6 +59,7 @@ CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 
 INSTALLED_APPS = [
     "unfold",
+    "unfold.contrib.filters",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -111,7 +112,12 @@ TEMPLATES = [
         },
     },
 ]
-UNFOLD = {"SITE_TITLE": "Backfill", "SITE_HEADER": "Backfill"}
+UNFOLD = {
+    "SITE_TITLE": "Backfill",
+    "SITE_HEADER": "Backfill",
+    "SITE_SYMBOL": "event_repeat",
+    "SIDEBAR": {"navigation": "config.sidebar.navigation"},
+}
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "scheduling.callers.TokenAuthentication",
@@ -218,6 +224,7 @@ X_FRAME_OPTIONS = "DENY"
 
 AUTH_USER_MODEL = "accounts.User"
 LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "admin:index"
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in (
@@ -297,6 +304,10 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     # What a killed worker held is looked for every 5 s (interval × throttle).
     "unacked_restore_interval": 5,
     "unacked_restore_throttle": 1,
+    # Who sends a task on commit does not wait for a broker that is away: a sweep does the work.
+    "max_retries": 1,
+    "interval_start": 0,
+    "socket_connect_timeout": 2,
     # A queue's keys are then `q`, `q:3`, `q:6` and `q:9`, priority 0 being the highest.
     "sep": ":",
 }
@@ -324,19 +335,24 @@ CELERY_BEAT_SCHEDULE = {
     task: {"task": f"{app}.tasks.{task}", "schedule": schedule, "options": options}
     for app, task, schedule, options in (
         # What runs often is worth nothing late: it expires before the next is due.
-        ("waitlist", "expire_holds", timedelta(seconds=10), {"expires": 10}),
-        ("waitlist", "fill_open_slots", timedelta(minutes=5), {"expires": 300}),
-        ("waitlist", "withdraw_blocked_holds", timedelta(minutes=5), {"expires": 300}),
-        ("waitlist", "send_hold_reminders", timedelta(minutes=5), {"expires": 300}),
+        ("waitlist", "expire_holds", timedelta(seconds=10), {"expire_seconds": 10}),
+        ("waitlist", "fill_open_slots", timedelta(minutes=5), {"expire_seconds": 300}),
+        ("waitlist", "withdraw_blocked_holds", timedelta(minutes=5), {"expire_seconds": 300}),
+        ("waitlist", "send_hold_reminders", timedelta(minutes=5), {"expire_seconds": 300}),
         ("waitlist", "expire_entries", timedelta(hours=1), {}),
         ("waitlist", "send_nudges", crontab(hour="10", minute="0"), {}),
         ("waitlist", "expire_nudges", crontab(hour="10", minute="0"), {}),
         ("waitlist", "rerank_queues", crontab(hour="3", minute="0"), {}),
         ("waitlist", "roll_up_metrics", crontab(minute="5"), {}),
         ("scheduling", "generate_slots", crontab(hour="1", minute="0"), {}),
-        ("scheduling", "release_expired_reservations", timedelta(minutes=1), {"expires": 60}),
-        ("notifications", "relay_events", timedelta(seconds=5), {"expires": 5}),
-        ("accounts", "mail_invitations", timedelta(minutes=1), {"expires": 60}),
+        (
+            "scheduling",
+            "release_expired_reservations",
+            timedelta(minutes=1),
+            {"expire_seconds": 60},
+        ),
+        ("notifications", "relay_events", timedelta(seconds=5), {"expire_seconds": 5}),
+        ("accounts", "mail_invitations", timedelta(minutes=1), {"expire_seconds": 60}),
         ("accounts", "prune_idempotency_keys", crontab(hour="4", minute="10"), {}),
         ("audit", "prune_job_runs", crontab(hour="4", minute="0"), {}),
     )
@@ -345,7 +361,7 @@ CELERY_BEAT_SCHEDULE = {
 # Static files: collected and hashed in the image, read from the apps elsewhere
 
 STATIC_URL = "static/"
-STATIC_ROOT = Path(env.str("STATIC_ROOT", default=os.fspath(BASE_DIR / "staticfiles")))
+STATIC_ROOT = env.str("STATIC_ROOT", default=f"{BASE_DIR}/staticfiles") if PRODUCTION else None
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {

@@ -16,13 +16,13 @@ ROOT = Path(__file__).resolve().parent.parent
 WITHOUT_SERVERS = frozenset(
     {
         "check_code",
-        "collectstatic",
         "compilemessages",
         "help",
         "makemessages",
         "startapp",
         "test",
         "version",
+        "write_docs",
     }
 )
 

@@ -9,6 +9,7 @@ are in the conftest.py at the top.
 import os
 import re
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from functools import cache
@@ -20,6 +21,7 @@ from django.core.management import call_command
 from django.db import connection, transaction
 
 from config import embedded
+from config.embedded import programs
 
 TEMPLATE = "backfill_template"
 
@@ -42,6 +44,7 @@ def pytest_load_initial_conftests() -> Iterator[None]:
     if worker is None:
         start_servers()
     else:
+        programs.die_with_parent(parent=os.getppid(), last=signal.SIGTERM)
         number = int(worker.removeprefix("gw")) + 1
         os.environ["REDIS_URL"] = own_database(url=os.environ["REDIS_URL"], number=number)
     return (yield)

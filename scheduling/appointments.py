@@ -100,7 +100,9 @@ def cancel(*, appointment_id: UUID, reason: str, actor: Actor, now: datetime) ->
 
     :raises NotFound: if it is not there.
     :raises NotBooked: if it is not booked any more.
+    :raises ValidationError: naming `reason` if it is not a code.
     """
+    events.check_code(field="reason", code=reason)
     appointment = lock_booked(appointment_id=appointment_id)
     _close(appointment=appointment, to=Appointment.Status.CANCELLED, actor=actor, now=now,
            kind="appointment.cancelled", data={"reason": reason, **_times(appointment)},

@@ -27,7 +27,7 @@ def add(
     """Replace the rules of a local date; without a provider, for all of the facility.
 
     Coming slots of that date that are not called for any longer retire, unless they are claimed. A
-    night belongs to the date on which it begins.
+    night belongs to the date on which it begins. Locks provider, slot.
 
     :raises ValidationError: naming each field that is wrong.
     """
@@ -52,7 +52,7 @@ def add(
 
 @transaction.atomic
 def remove(*, exception_id: UUID, actor: Actor, now: datetime) -> None:
-    """Let the rules of the date count again.
+    """Let the rules of the date count again. Locks provider, slot.
 
     :raises NotFound: if it is not there.
     """
@@ -93,17 +93,19 @@ def check(*, exception: AvailabilityException) -> None:
     for other in others.order_by("pk"):
         if not special:
             raise ValidationError({"date": f"Exception {other.pk} says so already."})
-        if _overlap(one=exception, other=other):
+        if overlap(one=exception, other=other):
             raise ValidationError({"start_time": f"It overlaps exception {other.pk}."})
 
 
-def _overlap(*, one: AvailabilityException, other: AvailabilityException) -> bool:
-    """Whether two special hours of one date overlap."""
-    spans = []
-    for row in (one, other):
-        assert row.start_time is not None
-        assert row.end_time is not None
-        start = datetime.combine(row.date, row.start_time)
-        spans.append((start, start + rules.length(start=row.start_time, end=row.end_time)))
-    (start, end), (other_start, other_end) = spans
+def overlap(*, one: AvailabilityException, other: AvailabilityException) -> bool:
+    """Whether special hours of one date overlap others of that date."""
+    start, end = _span(one)
+    other_start, other_end = _span(other)
     return start < other_end and other_start < end
+
+
+def _span(exception: AvailabilityException) -> tuple[datetime, datetime]:
+    if exception.start_time is None or exception.end_time is None:
+        raise ValueError(f"exception {exception.pk} has no hours")
+    start = datetime.combine(exception.date, exception.start_time)
+    return start, start + rules.length(start=exception.start_time, end=exception.end_time)

@@ -98,7 +98,7 @@ def generate(
 
     `first` and `last` are local dates, by default today in UTC and 30 days later. Past dates are
     filled as well, but what is there and has begun stays as it is. `progress` is told how many
-    batches are done, and of how many.
+    batches are done, and of how many. Locks slot.
 
     :raises NotFound: naming the tenant, facility or provider that is not there.
     :raises ValidationError: naming `end_date` if it is before the start.
@@ -255,7 +255,8 @@ def _run(*, batch: _Batch, tells: bool, actor: Actor, now: datetime) -> Outcome:
         },
     )
     outcome = Outcome()
-    out_of_line: dict[str, list[UUID]] = {"stale": [], "made": []}
+    # Ids as PostgreSQL writes an array: they only go back, and there may be a batch full of them.
+    out_of_line = {"stale": "{}", "made": "{}"}
     for what, rule, count, ids in rows:
         if what == "created":
             outcome.created += count
@@ -266,14 +267,12 @@ def _run(*, batch: _Batch, tells: bool, actor: Actor, now: datetime) -> Outcome:
     if not tells:
         log.info("created %d slots at %d facilities, %s to %s", outcome.created,
                  len(batch.facilities), batch.first, batch.last)  # fmt: skip
-    if any(out_of_line.values()):
+    if set(out_of_line.values()) != {"{}"}:
         _settle(outcome=outcome, out_of_line=out_of_line, actor=actor, now=now)
     return outcome
 
 
-def _settle(
-    *, outcome: Outcome, out_of_line: dict[str, list[UUID]], actor: Actor, now: datetime
-) -> None:
+def _settle(*, outcome: Outcome, out_of_line: dict[str, str], actor: Actor, now: datetime) -> None:
     rows = sql.run(
         app="scheduling",
         name="settle_slots",

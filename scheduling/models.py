@@ -160,7 +160,7 @@ class Service(Versioned):
             models.CheckConstraint(
                 name="service_price",
                 condition=Q(price__isnull=True, currency="")
-                | Q(price__gte=0) & Q(currency__regex=r"^[A-Z]{3}$"),
+                | Q(price__isnull=False, price__gte=0) & Q(currency__regex=r"^[A-Z]{3}$"),
             ),
         ]
 

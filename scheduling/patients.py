@@ -4,12 +4,26 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from audit import events
 from audit.errors import NotFound, check_version
 from audit.events import Actor
 from scheduling.models import Patient
+
+FIELDS = frozenset(
+    {
+        "user",
+        "name",
+        "email",
+        "phone",
+        "language",
+        "tier",
+        "chronic_condition",
+        "external_ref",
+    }
+)
 
 
 @transaction.atomic
@@ -29,6 +43,9 @@ def update(
     if patient is None:
         raise NotFound("patient", patient_id)
     check_version(version=patient.version, wanted=version)
+    unknown = set(changes) - FIELDS
+    if unknown:
+        raise ValidationError({name: "This cannot be changed." for name in unknown})
     if not changes:
         return patient
     for field, value in changes.items():

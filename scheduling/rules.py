@@ -40,6 +40,8 @@ def add(
 ) -> AvailabilityRule:
     """Open a provider weekly, by the local clock; an end at or before the start is next day's.
 
+    Locks provider, slot.
+
     :raises ValidationError: naming each field that is wrong.
     """
     facility = get_facility(facility_id=facility_id)
@@ -69,6 +71,8 @@ def change(
 ) -> AvailabilityRule:
     """Change a rule: coming slots that it no longer makes retire, unless they are claimed.
 
+    Locks provider, slot.
+
     :raises NotFound: if it is not there.
     :raises ValidationError: naming each field that is wrong, or cannot be changed.
     """
@@ -90,7 +94,7 @@ def change(
 
 
 def deactivate(*, rule_id: UUID, actor: Actor, now: datetime) -> AvailabilityRule:
-    """End a rule; it stays, since slots refer to it.
+    """End a rule; it stays, since slots refer to it. Locks provider, slot.
 
     :raises NotFound: if it is not there.
     """

@@ -1,9 +1,21 @@
 from celery import shared_task
 
 from audit import clock
-from scheduling import slots
+from scheduling import generation, slots
 
 LIMIT = 500
+
+
+@shared_task(soft_time_limit=3000, time_limit=3300)
+def generate_slots() -> dict[str, int]:
+    """Beat, daily: the slots of the next 30 days."""
+    outcome = generation.generate(now=clock.now())
+    return {
+        "slots": outcome.created,
+        "retired": outcome.retired,
+        "reopened": outcome.reopened,
+        "facilities_skipped": len(outcome.skipped),
+    }
 
 
 @shared_task

@@ -1,6 +1,5 @@
 """Entries: joining a queue, changing one's wishes, leaving, and what time does to them."""
 
-import re
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
@@ -16,12 +15,10 @@ from audit import events, locks, sql
 from audit.errors import NotFound, Refused, check_version
 from audit.events import Actor
 from scheduling import slots
-from scheduling.models import Patient
+from scheduling.models import Facility, Patient
 from waitlist import holds, queues, ranking
 from waitlist import wishes as wishing
 from waitlist.models import ACTIVE, EntryNote, Hold, Queue, WaitlistEntry, WaitlistPolicy
-
-REASON = r"^[a-z][a-z0-9_]{0,49}$"  # a code, since events tell it
 
 
 class AlreadyWaiting(Refused):
@@ -71,14 +68,17 @@ def join(
     policy = WaitlistPolicy.objects.get(facility=facility_id)
     entry = WaitlistEntry(facility_id=facility_id, joined_at=now)
     patient = None
+    if (patient_id is None) == (organizer_id is None):
+        raise ValidationError({"patient": "Say who waits: a patient or an organizer."})
     if patient_id is not None:
         patient = _lock_patient(patient_id=patient_id, queue=queue)
         entry.patient, entry.tenant_id = patient, queue.tenant_id
-    elif organizer_id is not None:
+    if organizer_id is not None:
+        # The one entry that crosses tenants.
+        if queue.facility.kind != Facility.Kind.VENUE:
+            raise NotFound("facility", facility_id)
         entry.organizer = _lock_organizer(organizer_id=organizer_id)
         entry.tenant_id = entry.organizer.pk
-    else:
-        raise ValidationError({"patient": "Say who waits."})
     wishing.apply(entry=entry, changes=wishes or {}, queue=queue, policy=policy, patient=patient)
     if entry.expires_at <= now:
         raise ValidationError({"latest": "This time is over."})
@@ -151,8 +151,7 @@ def cancel(
     :raises EntryClosed: if it has ended.
     :raises Stale: if its version is not the wanted one.
     """
-    if not re.fullmatch(REASON, reason):
-        raise ValidationError({"reason": "Say why, with a code such as no_longer_needed."})
+    events.check_code(field="reason", code=reason)
     entry = lock_active(entry_id=entry_id)
     check_version(version=entry.version, wanted=version)
     was = entry.status

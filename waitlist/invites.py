@@ -135,7 +135,8 @@ def _offer(*, slot: Slot, entry_id: UUID | None, actor: Actor, now: datetime) ->
     deadline = fill.deadline(policy=policy, slot_start=slot.period.lower, start=start)
     if deadline <= start or deadline - start < policy.min_hold:
         raise TooLate(f"Slot {slot.pk} begins too soon for an offer.", field="slot")
-    pairs, versions = fill.match(slot_ids=[slot.pk], now=now, entry_id=entry_id)
+    ahead = slot.period.lower - now <= policy.look_ahead
+    pairs, versions = fill.match(slot_ids=[slot.pk] if ahead else [], now=now, entry_id=entry_id)
     chosen = min(pairs, key=lambda pair: (-pair.score, pair.place), default=None)
     if chosen is None and entry_id is None:
         raise NobodyFits(f"Nobody waits for slot {slot.pk}.", field="slot")

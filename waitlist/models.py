@@ -191,12 +191,14 @@ class WaitlistPolicy(Versioned):
             models.CheckConstraint(
                 name="policy_nudge",
                 condition=Q(nudge_after__isnull=True, nudge_grace__isnull=True)
-                | Q(nudge_after__gt=timedelta(0), nudge_grace__gt=timedelta(0)),
+                | Q(nudge_after__isnull=False, nudge_grace__isnull=False)
+                & Q(nudge_after__gt=timedelta(0), nudge_grace__gt=timedelta(0)),
             ),
             models.CheckConstraint(
                 name="policy_breaker",
                 condition=Q(breaker_threshold__isnull=True, breaker_timeout__isnull=True)
-                | Q(breaker_threshold__gt=0, breaker_timeout__gt=timedelta(0)),
+                | Q(breaker_threshold__isnull=False, breaker_timeout__isnull=False)
+                & Q(breaker_threshold__gt=0, breaker_timeout__gt=timedelta(0)),
             ),
             models.CheckConstraint(
                 name="policy_quiet_hours",

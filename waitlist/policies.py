@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
-from django.db.models import F
+from django.db.models import DurationField, F
 
 from audit import events
 from audit.errors import check_version
@@ -17,8 +17,11 @@ from waitlist.models import ACTIVE, WaitlistEntry, WaitlistPolicy
 
 FIXED = {"id", "tenant", "facility", "created_at", "updated_at", "version"}
 FIELDS = frozenset(field.name for field in WaitlistPolicy._meta.fields) - FIXED
+DURATIONS = frozenset(
+    field.name for field in WaitlistPolicy._meta.fields if isinstance(field, DurationField)
+)
+LONGEST = timedelta(days=3660)  # beyond it, a time plus a duration may be no time any more
 MATCH_WEIGHTS = ("match_provider", "match_location", "match_service", "match_days")
-LONGEST = timedelta(days=3650)
 
 
 @transaction.atomic
@@ -43,6 +46,8 @@ def change(
     if unknown:
         raise ValidationError({name: "A policy has no such field." for name in unknown})
     for name, value in changes.items():
+        if name in DURATIONS and not isinstance(value, timedelta | str | None):
+            raise ValidationError({name: "Give a duration."})
         setattr(policy, name, value)
     check(policy=policy)
     policy.save(update_fields=sorted(changes))
@@ -74,10 +79,9 @@ def check(*, policy: WaitlistPolicy) -> None:
     for name in ("min_notice", "min_hold", "grace"):
         if getattr(policy, name) < timedelta(0):
             errors[name] = "Give no time, or more."
-    for name in FIELDS:
-        value = getattr(policy, name)
-        if isinstance(value, timedelta) and value > LONGEST:
-            errors[name] = "Give at most ten years."
+    for name in DURATIONS:
+        if (getattr(policy, name) or timedelta(0)) > LONGEST:
+            errors[name] = f"Give at most {LONGEST.days} days."
     if sum(getattr(policy, name) for name in MATCH_WEIGHTS) != 100:
         errors |= dict.fromkeys(MATCH_WEIGHTS, "The four weights of a match sum to 100.")
     if policy.min_match_score > 100:

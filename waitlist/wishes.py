@@ -29,6 +29,7 @@ WISHES = frozenset(
         "metadata",
     }
 )
+IDS = frozenset({"provider_id", "service_id"})
 FARTHEST = timedelta(days=3650)
 MAX_METADATA = 4096  # bytes, as JSON
 
@@ -50,7 +51,7 @@ def apply(
     if unknown:
         raise ValidationError({name: "This cannot be wished." for name in unknown})
     for name, value in changes.items():
-        setattr(entry, name, value)
+        setattr(entry, name, _id(name=name, value=value) if name in IDS else value)
     _check_wishes(entry=entry, tenant_id=queue.tenant_id)
     entry.unique_service = entry.service_id if policy.unique_per_service else None
     entry.rank_key = ranking.rank_key(entry=entry, policy=policy, patient=patient)
@@ -61,6 +62,9 @@ def apply(
 
 
 def _check_wishes(*, entry: WaitlistEntry, tenant_id: UUID) -> None:
+    days: Any = entry.preferred_days
+    if not isinstance(days, list) or not all(type(day) is int and 0 < day < 8 for day in days):
+        raise ValidationError({"preferred_days": "Give a list of weekdays, 1 (Monday) to 7."})
     entry.clean_fields(
         exclude={field.name for field in entry._meta.fields} - WISHES  # ids are checked below
     )
@@ -71,8 +75,6 @@ def _check_wishes(*, entry: WaitlistEntry, tenant_id: UUID) -> None:
             raise ValidationError({name: "This is too far away."})
     if entry.earliest and entry.latest and entry.latest <= entry.earliest:
         raise ValidationError({"latest": "The latest time is after the earliest."})
-    if not set(entry.preferred_days) <= set(range(1, 8)):
-        raise ValidationError({"preferred_days": "Weekdays are 1 (Monday) to 7."})
     if entry.provider_required and entry.provider_id is None:
         raise ValidationError({"provider_required": "Say which provider."})
     if entry.service_id is not None:
@@ -98,6 +100,13 @@ def _check_metadata(*, entry: WaitlistEntry) -> None:
         raise ValidationError({"metadata": "This cannot be stored."})
     if len(text) > MAX_METADATA:
         raise ValidationError({"metadata": f"Give at most {MAX_METADATA} bytes."})
+
+
+def _id(*, name: str, value: Any) -> UUID | None:
+    try:
+        return value if value is None or isinstance(value, UUID) else UUID(str(value))
+    except ValueError:
+        raise ValidationError({name: f"{value!r} is not an id."}) from None
 
 
 def _check_mine(

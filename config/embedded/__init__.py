@@ -97,8 +97,13 @@ def release(*, place: Place, users: int) -> None:
     """
     alone = locks.attempt(lock=users)
     os.close(users)
-    deadline = time.monotonic() + STOP_SECONDS
-    while alone and time.monotonic() < deadline:
-        if not locks.is_held(path=place.processes) and not (place.scratch and place.home.exists()):
+    begun = time.monotonic()
+    while alone and time.monotonic() < begun + STOP_SECONDS:
+        gone = not locks.is_held(path=place.processes) and not (
+            place.scratch and place.home.exists()
+        )
+        # The keeper takes the users' lock to end the server. If it does not, somebody else came.
+        taken_over = time.monotonic() > begun + 1 and not locks.is_held(path=place.users)
+        if gone or taken_over:
             return
         time.sleep(locks.POLL_SECONDS)

@@ -42,6 +42,7 @@ SCRATCH_SETTINGS = {
     "checkpoint_timeout": "1d",
     "autovacuum": "off",
     "max_parallel_workers_per_gather": "0",
+    "dynamic_shared_memory_type": "mmap",  # in the data folder, to go with it even after a kill
 }
 
 SQL = Path(__file__).with_name("sql")

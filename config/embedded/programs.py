@@ -58,14 +58,6 @@ def spawn(
 ) -> Popen[bytes]:
     """Start a server that holds `lock` and gets the signal `last` when this process dies."""
     parent = os.getpid()
-
-    def die_with_parent() -> None:
-        # Runs as the server's account already: a change of account would clear this again.
-        if LIBC is not None:
-            LIBC.prctl(PR_SET_PDEATHSIG, last)
-            if os.getppid() != parent:  # it died before the line above
-                os._exit(1)
-
     with open(place.log, "ab") as log:
         return Popen(
             command,
@@ -76,9 +68,21 @@ def spawn(
             env=ENVIRONMENT,
             pass_fds=[lock],
             start_new_session=True,
-            preexec_fn=die_with_parent,
+            # Run as the server's account already: a change of account would clear it again.
+            preexec_fn=lambda: die_with_parent(parent=parent, last=last),
             **place.as_server,
         )
+
+
+def die_with_parent(*, parent: int, last: signal.Signals) -> None:
+    """Have the kernel send this process `last` when the thread that started it is gone.
+
+    Linux can do that; elsewhere nothing happens.
+    """
+    if LIBC is not None:
+        LIBC.prctl(PR_SET_PDEATHSIG, last)
+        if os.getppid() != parent:  # it died before the line above
+            os._exit(1)
 
 
 def end(*, server: Popen[bytes], first: signal.Signals, timeout: float) -> None:

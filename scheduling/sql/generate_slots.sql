@@ -262,11 +262,11 @@ inserted AS (
     ON CONFLICT ON CONSTRAINT slot_once DO NOTHING
     RETURNING rule_id
 )
-SELECT 'created' AS what, CASE WHEN %(by_rule)s THEN rule_id END AS rule_id, count(*), NULL::uuid[] AS ids
+SELECT 'created' AS what, CASE WHEN %(by_rule)s THEN rule_id END AS rule_id, count(*), NULL AS ids
 FROM inserted
 GROUP BY 2
 UNION ALL
-SELECT CASE WHEN is_alive THEN 'stale' ELSE 'made' END, NULL, count(*), array_agg(id)
+SELECT CASE WHEN is_alive THEN 'stale' ELSE 'made' END, NULL, count(*), array_agg(id)::text
 FROM compared
 WHERE is_alive <> (rule_id IS NOT NULL)
 GROUP BY 1

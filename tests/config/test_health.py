@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from django.db import connection
 from django.test import Client
-from pytest_django.fixtures import SettingsWrapper
+from pytest_django import Settings
 
 from config import health
 
@@ -19,7 +19,7 @@ def forget() -> Iterator[None]:
 
 
 @pytest.fixture
-def probe(settings: SettingsWrapper) -> Client:
+def probe(settings: Settings) -> Client:
     """A client that calls as a probe does: over HTTP, by an address nobody allowed."""
     settings.SECURE_SSL_REDIRECT = True
     settings.ALLOWED_HOSTS = ["backfill.example"]
@@ -43,7 +43,7 @@ def test_readyz_when_all_is_well(probe: Client) -> None:
 
 
 @pytest.mark.django_db
-def test_readyz_names_valkey_and_not_its_address(probe: Client, settings: SettingsWrapper) -> None:
+def test_readyz_names_valkey_and_not_its_address(probe: Client, settings: Settings) -> None:
     settings.REDIS_URL = "unix:///nowhere/secret.sock?db=0"
     response = probe.get("/readyz")
     assert response.status_code == 503

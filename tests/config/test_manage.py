@@ -16,7 +16,7 @@ FILE = Path(__file__).resolve().parents[2] / "manage.py"
 
 #: A uv that writes down how it was called and makes an environment, or fails.
 FAKE_UV = """#!/bin/sh
-echo "$@" >> "$UV_PROJECT_ENVIRONMENT/../calls"
+echo "$@" >> "$(dirname "$UV_PROJECT_ENVIRONMENT")/calls"
 [ -n "$FAKE_UV_FAILS" ] && echo "the lock is odd" >&2 && exit 2
 mkdir -p "$UV_PROJECT_ENVIRONMENT/bin" && touch "$UV_PROJECT_ENVIRONMENT/bin/python"
 """

@@ -1,21 +1,19 @@
-from collections.abc import Iterator
-from typing import Any
-
 import pytest
-from redis import Redis
 
-from tests.clinics import Clinic, open_clinic
+from tests.waitlist import worlds
+from tests.waitlist.worlds import World
 
 
 @pytest.fixture
-def clinic(db: None) -> Clinic:
-    """A clinic with one person of each role."""
-    return open_clinic()
+def clinic(db: None) -> World:
+    return worlds.build()
 
 
-@pytest.fixture(autouse=True)
-def _uncounted(settings: Any) -> Iterator[None]:
-    """Forget what was counted for rate limits: all tests come from one address."""
-    yield
-    with Redis.from_url(settings.REDIS_URL) as valkey:
-        valkey.flushdb()
+@pytest.fixture
+def salon(db: None) -> World:
+    return worlds.build(kind="salon")
+
+
+@pytest.fixture
+def venue(db: None) -> World:
+    return worlds.build(kind="venue")

@@ -18,7 +18,7 @@ from accounts import limits, rows
 from accounts.bodies import Body
 from accounts.roles import Role
 from accounts.views import ApiView, RowsView, wanted_version, with_etag
-from audit import clock
+from audit import clock, events
 from audit.errors import check_version
 from scheduling import scopes as supply
 from waitlist import entries, invites, ranking, scopes
@@ -78,7 +78,7 @@ class Edit(Wishes):
     """Other wishes, or another status: `cancelled` with a reason, `converted` with a slot."""
 
     status = serializers.ChoiceField(choices=[Status.CANCELLED, Status.CONVERTED], required=False)
-    reason = serializers.RegexField(entries.REASON, max_length=50, required=False)
+    reason = serializers.RegexField(rf"^{events.CODE}$", max_length=50, required=False)
     notes = serializers.CharField(
         max_length=2000, allow_blank=True, trim_whitespace=False, required=False
     )

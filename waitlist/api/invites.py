@@ -12,9 +12,9 @@ from rest_framework.response import Response
 from accounts import rows
 from accounts.bodies import Body
 from accounts.views import ApiView, wanted_version
-from audit import clock
+from audit import clock, events
 from scheduling import scopes as supply
-from waitlist import entries, invites, scopes
+from waitlist import invites, scopes
 from waitlist.api import holds
 from waitlist.api.answers import EntryAnswer, HoldAnswer
 from waitlist.api.entries import show
@@ -35,7 +35,7 @@ class Invitation(Body):
 class VacancyInvitation(Invitation):
     """Whom to invite, and why the appointment is cancelled, as a code."""
 
-    reason = serializers.RegexField(entries.REASON, max_length=50)
+    reason = serializers.RegexField(rf"^{events.CODE}$", max_length=50)
 
 
 class PromoteView(ApiView, GenericAPIView[Any]):

@@ -5,13 +5,13 @@ WITH ranked AS (
         entry.id,
         CASE policy.ordering
             WHEN 'score' THEN
-                coalesce(policy.membership * patient.tier, 0)
-                + coalesce(policy.chronic * patient.chronic_condition::int, 0)
+                coalesce(policy.membership::bigint * patient.tier, 0)
+                + coalesce(policy.chronic::bigint * patient.chronic_condition::int, 0)
                 + coalesce(
-                    policy.short_window * (entry.latest - entry.joined_at <= interval '7 days')::int,
+                    policy.short_window::bigint * (entry.latest - entry.joined_at <= interval '7 days')::int,
                     0
                 )
-                + policy.urgency * entry.urgency
+                + policy.urgency::bigint * entry.urgency
             ELSE 0
         END
         -- Whole microseconds divided once, so that Python's division gives the same number.

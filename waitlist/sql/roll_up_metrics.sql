@@ -18,8 +18,7 @@ entries AS (
     SELECT
         day.facility_id, day.day,
         count(*) FILTER (
-            WHERE entry.joined_at < day.ends_at
-                AND (entry.closed_at IS NULL OR entry.closed_at >= day.ends_at)
+            WHERE entry.closed_at IS NULL OR entry.closed_at >= day.ends_at
         ) AS queue_depth,
         count(*) FILTER (WHERE ended.today AND entry.status = 'converted') AS promotions,
         count(*) FILTER (WHERE ended.today AND entry.status = 'expired') AS expired,
@@ -31,6 +30,7 @@ entries AS (
     JOIN waitlist_waitlistentry AS entry
         ON entry.facility_id = day.facility_id
         AND entry.patient_id IS NOT NULL
+        AND entry.joined_at < day.ends_at
         AND (entry.closed_at IS NULL OR entry.closed_at >= day.starts_at)
     CROSS JOIN LATERAL (
         SELECT entry.closed_at >= day.starts_at AND entry.closed_at < day.ends_at
@@ -49,6 +49,7 @@ offers AS (
     JOIN waitlist_hold AS hold
         ON hold.facility_id = day.facility_id
         AND hold.patient_id IS NOT NULL
+        AND hold.offered_at < day.ends_at
         AND (hold.closed_at IS NULL OR hold.closed_at >= day.starts_at)
     CROSS JOIN LATERAL (
         SELECT hold.closed_at >= day.starts_at AND hold.closed_at < day.ends_at

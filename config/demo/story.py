@@ -1,0 +1,372 @@
+"""The story: what people do at one facility, and what the worker and beat make of it.
+
+Here people book, join, cancel, decline and accept. What follows from that is done by the worker,
+which a message on commit calls, and by beat; the story waits until it sees it in the database.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TypeVar
+from uuid import UUID
+
+from audit import clock
+from audit.events import Actor
+from audit.models import JobRun
+from config.demo import seed, supervisor
+from config.demo.narrator import Narrator
+from config.demo.seed import Place
+from config.demo.supervisor import Child
+from scheduling import appointments, generation, rules
+from scheduling.models import Appointment, AvailabilityRule, Facility, Patient, Slot
+from waitlist import entries, holds, ranking
+from waitlist.models import ACTIVE, Hold, WaitlistEntry, WaitlistPolicy
+
+FILL = ("waitlist.tasks.fill_facility", "waitlist.tasks.fill_open_slots")
+EXPIRE = ("waitlist.tasks.expire_holds",)
+
+#: Seconds until a step that the processes take counts as not seen; they need far less.
+PATIENCE = 30.0
+
+Seen = TypeVar("Seen")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Joiner:
+    """Somebody who will wait: what gives them priority, and how they answer an offer."""
+
+    patient: Patient
+    why: str = ""
+    urgency: int = 0
+    answer: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """A place, and what is needed to tell of it."""
+
+    place: Place
+    narrator: Narrator
+    children: Sequence[Child]
+
+    def until(self, *, step: str, look: Callable[[], Seen | None], seconds: float) -> Seen:
+        """Wait for a step: see `supervisor.until`."""
+        return supervisor.until(step=step, look=look, children=self.children, seconds=seconds)
+
+    def clock(self, at: datetime, *, form: str = "%H:%M") -> str:
+        """Tell a time as the clock on the wall there shows it."""
+        return at.astimezone(self.place.zone).strftime(form)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refill:
+    """How quickly a freed slot was offered and filled again."""
+
+    facility: Facility
+    offers: int
+    to_offer: timedelta
+    to_refill: timedelta
+
+
+def play(*, scene: Scene, joiners: Sequence[Joiner]) -> Refill:
+    """Play the whole story: a full day, those who wait, a cancellation, and what follows.
+
+    :raises Unseen, ChildEnded: see `supervisor.until`.
+    """
+    slots = open_day(scene=scene)
+    book_day(scene=scene, slots=slots)
+    waiting = join(scene=scene, joiners=joiners)
+    slot = slots[len(slots) // 2]
+    cancelled = cancel(scene=scene, slot=slot)
+    freed_at = cancelled
+    answers: dict[UUID | None, str] = {joiner.patient.pk: joiner.answer for joiner in joiners}
+    for offers, entry in enumerate(waiting, start=1):
+        hold = see_offer(scene=scene, slot=slot, entry=entry, freed_at=freed_at)
+        if offers == 1:
+            offered = hold.offered_at
+        answer = answers[hold.patient_id]
+        if answer == "accept":
+            converted = accept(scene=scene, hold=hold)
+            break
+        freed_at = (decline if answer == "decline" else see_lapse)(scene=scene, hold=hold)
+    tell_rest(scene=scene)
+    return Refill(
+        facility=scene.place.facility,
+        offers=offers,
+        to_offer=offered - cancelled,
+        to_refill=converted - cancelled,
+    )
+
+
+def open_day(*, scene: Scene) -> list[Slot]:
+    """Make slots from opening hours; return those of the day."""
+    place = scene.place
+    day = f"{place.day:%A %d %B %Y}"
+    if place.hours:
+        rules.add(
+            facility_id=place.facility.pk,
+            provider_id=place.provider.pk,
+            service_id=place.service.pk if place.service else None,
+            weekday=place.day.isoweekday(),
+            start_time=place.hours.opens,
+            end_time=place.hours.closes,
+            slot_minutes=place.hours.minutes,
+            actor=seed.desk(tenant=place.facility.tenant),
+            now=clock.now(),
+        )
+    else:
+        generation.generate(
+            now=clock.now(),
+            facility_id=place.facility.pk,
+            provider_id=place.provider.pk,
+            first=place.day,
+            last=place.day + generation.HORIZON,
+        )
+    weekly = AvailabilityRule.objects.filter(
+        facility=place.facility, provider=place.provider, weekday=place.day.isoweekday()
+    )
+    hours = " and ".join(
+        f"{rule.start_time:%H:%M}-{rule.end_time:%H:%M}" for rule in weekly.order_by("start_time")
+    )
+    # A practice that was imported has one provider, who is called the same.
+    who = dict.fromkeys([str(place.provider), str(place.facility)])
+    scene.narrator.step(f"{' at '.join(who)} is open on {place.day:%A}s, {hours}.")
+    open_slots = Slot.objects.filter(facility=place.facility, status=Slot.Status.OPEN)
+    slots = scene.until(
+        step=f"slots of {place.provider} on {day}",
+        look=lambda: list(
+            open_slots.filter(period__contained_by=(place.opens, place.closes)).order_by("period")
+        ),
+        seconds=1,
+    )
+    times = " ".join(scene.clock(slot.period.lower) for slot in slots)
+    scene.narrator.detail(
+        f"So there are {open_slots.count()} slots in the next weeks, {len(slots)} on {day}:"
+    )
+    scene.narrator.detail(times)
+    return slots
+
+
+def book_day(*, scene: Scene, slots: Sequence[Slot]) -> None:
+    """Let people book every slot."""
+    patients = seed.people(tenant=scene.place.facility.tenant, count=len(slots))
+    for slot, patient in zip(slots, patients, strict=True):
+        appointments.book(
+            slot_id=slot.pk,
+            patient_id=patient.pk,
+            source=Appointment.Source.DIRECT,
+            actor=acting(patient.pk),
+            now=clock.now(),
+        )
+    ids = [slot.pk for slot in slots]
+    scene.until(
+        step="a full day",
+        look=lambda: Slot.objects.filter(pk__in=ids, status=Slot.Status.BOOKED).count() == len(ids),
+        seconds=1,
+    )
+    scene.narrator.step(f"{len(slots)} people book. The day is full.")
+
+
+def join(*, scene: Scene, joiners: Sequence[Joiner]) -> list[WaitlistEntry]:
+    """Let people join the waitlist for that day; return them in the order of the queue."""
+    place = scene.place
+    joined = [
+        entries.join(
+            facility_id=place.facility.pk,
+            patient_id=joiner.patient.pk,
+            actor=acting(joiner.patient.pk),
+            now=clock.now(),
+            wishes={
+                "service_id": place.service.pk if place.service else None,
+                "earliest": place.opens,
+                "latest": place.closes,
+                "urgency": joiner.urgency,
+            },
+        )
+        for joiner in joiners
+    ]
+    why: dict[UUID | None, str] = {joiner.patient.pk: joiner.why for joiner in joiners}
+    ids = [entry.pk for entry in joined]
+    found = scene.until(
+        step="everybody waiting",
+        look=lambda: list(WaitlistEntry.objects.filter(pk__in=ids, status="waiting")),
+        seconds=1,
+    )
+    waiting = sorted(found, key=lambda entry: ranking.position(entry=entry) or 0)
+    scene.narrator.step(
+        f"{len(joined)} people join the waitlist for that day, one after the other. The order:"
+    )
+    tell_queue(scene=scene, waiting=waiting, remarks=[why[entry.patient_id] for entry in waiting])
+    return waiting
+
+
+def cancel(*, scene: Scene, slot: Slot) -> datetime:
+    """Let the patient of a slot cancel; return when."""
+    appointment = Appointment.objects.select_related("patient").get(
+        slot=slot, status=Appointment.Status.BOOKED
+    )
+    appointments.cancel(
+        appointment_id=appointment.pk,
+        reason="patient_request",
+        actor=acting(appointment.patient_id),
+        now=clock.now(),
+    )
+    at = scene.until(
+        step="the cancellation",
+        look=lambda: Appointment.objects.get(pk=appointment.pk).cancelled_at,
+        seconds=1,
+    )
+    scene.narrator.step(
+        f"{appointment.patient} cancels {scene.clock(slot.period.lower)}."
+        " All that follows is done by the worker."
+    )
+    return at
+
+
+def see_offer(*, scene: Scene, slot: Slot, entry: WaitlistEntry, freed_at: datetime) -> Hold:
+    """See the worker hold a slot for an entry, without any help from here."""
+    hold = scene.until(
+        step=f"an offer of {scene.clock(slot.period.lower)} to {entry.patient}",
+        look=lambda: (
+            Hold.objects.select_related("patient")
+            .filter(
+                slot=slot,
+                entry=entry,
+                status=Hold.Status.OFFERED,
+                source__in=(Hold.Source.SCAN, Hold.Source.CASCADE),
+                slot__status=Slot.Status.HELD,
+                entry__status=WaitlistEntry.Status.OFFERED,
+            )
+            .first()
+        ),
+        seconds=PATIENCE,
+    )
+    window = (hold.expires_at - hold.offered_at).total_seconds()
+    scene.narrator.step(
+        f"{hold.patient} is offered {scene.clock(slot.period.lower)}, to be answered within"
+        f" {window:.0f} s (by {scene.clock(hold.expires_at, form='%H:%M:%S')})."
+    )
+    run = see_run(scene=scene, tasks=FILL, count="offers", at=hold.offered_at)
+    waited = (hold.offered_at - freed_at).total_seconds()
+    scene.narrator.detail(f"Held by the worker's {short(run)}, {waited:.2f} s after it was free.")
+    return hold
+
+
+def decline(*, scene: Scene, hold: Hold) -> datetime:
+    """Let somebody say no; return when."""
+    holds.decline(hold_id=hold.pk, actor=acting(hold.patient_id), now=clock.now())
+    return see_closed(scene=scene, hold=hold, how=Hold.Status.DECLINED)
+
+
+def see_lapse(*, scene: Scene, hold: Hold) -> datetime:
+    """See an offer that nobody answers end by itself; return when."""
+    at = see_closed(scene=scene, hold=hold, how=Hold.Status.EXPIRED)
+    run = see_run(scene=scene, tasks=EXPIRE, count="holds", at=at)
+    late = (at - hold.expires_at).total_seconds()
+    scene.narrator.detail(
+        f"Ended by the worker's {short(run)}, which beat calls, {late:.1f} s after the time was up."
+    )
+    return at
+
+
+def see_closed(*, scene: Scene, hold: Hold, how: Hold.Status) -> datetime:
+    """See an offer end, and what its policy makes of the entry; return when it ended."""
+    closed = scene.until(
+        step=f"the {how} offer of {hold.patient}",
+        look=lambda: Hold.objects.filter(pk=hold.pk, status=how).first(),
+        seconds=(hold.expires_at - hold.offered_at).total_seconds() + PATIENCE,
+    )
+    policy = WaitlistPolicy.objects.get(facility=scene.place.facility)
+    requeues = "requeue" in (
+        policy.on_decline if how == Hold.Status.DECLINED else policy.on_hold_expiry
+    )
+    status = WaitlistEntry.Status.WAITING if requeues else WaitlistEntry.Status.EXPIRED
+    entry = scene.until(
+        step=f"{hold.patient} {status} after that",
+        look=lambda: WaitlistEntry.objects.filter(pk=hold.entry_id, status=status).first(),
+        seconds=PATIENCE,
+    )
+    does = "declines" if how == Hold.Status.DECLINED else "lets the time run out"
+    position = ranking.position(entry=entry)
+    then = f"is back on the list, at place {position}" if requeues else "is off the list"
+    scene.narrator.step(f"{hold.patient} {does} and {then}, as the policy here says.")
+    assert closed.closed_at is not None
+    return closed.closed_at
+
+
+def accept(*, scene: Scene, hold: Hold) -> datetime:
+    """Let somebody say yes, and see that the slot is theirs; return when."""
+    appointment = holds.accept(hold_id=hold.pk, actor=acting(hold.patient_id), now=clock.now())
+    entry = scene.until(
+        step=f"{hold.patient} booked in the freed slot",
+        look=lambda: WaitlistEntry.objects.filter(
+            pk=hold.entry_id,
+            status=WaitlistEntry.Status.CONVERTED,
+            appointment=appointment.pk,
+            appointment__slot=hold.slot_id,
+            appointment__status=Appointment.Status.BOOKED,
+            appointment__source=Appointment.Source.WAITLIST,
+            appointment__slot__status=Slot.Status.BOOKED,
+        ).first(),
+        seconds=1,
+    )
+    assert entry.closed_at is not None
+    start = scene.clock(appointment.period.lower)
+    scene.narrator.step(f"{hold.patient} accepts. {start} is booked again: the day is full.")
+    return entry.closed_at
+
+
+def tell_rest(*, scene: Scene) -> None:
+    """Tell who still waits."""
+    found = WaitlistEntry.objects.filter(ACTIVE, facility=scene.place.facility)
+    waiting = sorted(found, key=lambda entry: ranking.position(entry=entry) or 0)
+    if waiting:
+        scene.narrator.detail("Still on the list:")
+        tell_queue(scene=scene, waiting=waiting, remarks=[""] * len(waiting))
+
+
+def tell_queue(*, scene: Scene, waiting: Sequence[WaitlistEntry], remarks: Sequence[str]) -> None:
+    """Tell the order of a queue, and why it is that."""
+    policy = WaitlistPolicy.objects.get(facility=scene.place.facility)
+    now = clock.now()
+    scored = policy.ordering == WaitlistPolicy.Ordering.SCORE
+    scene.narrator.table(
+        [
+            f"{ranking.position(entry=entry)}.",
+            entry.patient,
+            f"priority {ranking.priority_score(entry=entry, policy=policy, now=now):.0f}"
+            if scored
+            else f"since {scene.clock(entry.joined_at, form='%H:%M:%S')}",
+            remark,
+        ]
+        for entry, remark in zip(waiting, remarks, strict=True)
+    )
+
+
+def see_run(*, scene: Scene, tasks: Sequence[str], count: str, at: datetime) -> JobRun:
+    """See the run of a task in the worker that did something at a time, and counted it."""
+    return scene.until(
+        step=f"a run of {' or '.join(tasks)}",
+        look=lambda: (
+            JobRun.objects.filter(
+                task__in=tasks,
+                state=JobRun.State.SUCCEEDED,
+                started_at__lte=at,
+                finished_at__gte=at,
+                **{f"counts__{count}__gte": 1},
+            )
+            .exclude(worker="")
+            .first()
+        ),
+        seconds=PATIENCE,
+    )
+
+
+def short(run: JobRun) -> str:
+    """Shorten a task's name to that of its function."""
+    return run.task.rpartition(".")[2]
+
+
+def acting(patient_id: UUID | None) -> Actor:
+    """Name a patient as the one who acts."""
+    return Actor("patient", patient_id)

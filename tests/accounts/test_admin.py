@@ -1,0 +1,209 @@
+"""The pages of every table, and of people."""
+
+import pytest
+from django.apps import apps
+from django.db import connection
+from django.db.models import Model
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django_celery_beat.models import PeriodicTask
+
+from accounts.models import Membership, Tenant, User
+from audit import clock
+from audit.models import Event, EventSeq, JobRun, Unrelayed
+from config.sidebar import navigation
+from scheduling.models import (
+    AvailabilityException,
+    AvailabilityRule,
+    Facility,
+    Patient,
+    Provider,
+    Service,
+    Slot,
+    TimeBlock,
+)
+from tests import factories
+from tests.accounts.pages import act, send, url
+from tests.accounts.seeds import MODELS, OWN, Seed, grow, plant
+from waitlist.models import Hold, WaitlistEntry
+
+pytestmark = pytest.mark.django_db
+
+ADDED_BY_STAFF: set[type[Model]] = {
+    Facility, Provider, Service, Patient, AvailabilityRule, AvailabilityException, TimeBlock,
+}  # fmt: skip
+ADDED_BY_ADMINS = ADDED_BY_STAFF | {Membership}
+ADDED = ADDED_BY_ADMINS | {Tenant, User}
+OPERATED = {Tenant, User, JobRun, EventSeq, Unrelayed}
+
+
+@pytest.fixture
+def seed() -> Seed:
+    return plant(name="Apple")
+
+
+@pytest.fixture
+def superuser() -> User:
+    return User.objects.create_superuser("root@example.com", "secret", name="Root")
+
+
+def test_every_table_has_pages() -> None:
+    tables = {
+        model
+        for app in OWN
+        for model in apps.get_app_config(app).get_models()
+        if not model._meta.proxy and "pgtrigger" not in model._meta.label_lower
+    }
+    assert set(MODELS) == tables
+
+
+@pytest.mark.parametrize("who", ["superuser", "admin", "staff"])
+def test_pages(client: Client, seed: Seed, superuser: User, who: str) -> None:
+    """Every list, add and change page opens for those who may, and for nobody else."""
+    client.force_login(superuser if who == "superuser" else getattr(seed, who))
+    hidden: dict[str, set[type[Model]]] = {"admin": OPERATED, "staff": OPERATED | {Membership}}
+    added: dict[str, set[type[Model]]] = {"admin": ADDED_BY_ADMINS, "staff": ADDED_BY_STAFF}
+    for model in MODELS:
+        seen = 403 if model in hidden.get(who, ()) else 200
+        assert client.get(url(model, "changelist")).status_code == seen, model
+        opens = 200 if model in added.get(who, ADDED) else 403
+        assert client.get(url(model, "add")).status_code == opens, model
+        row = model._default_manager.first()
+        assert row is not None, model
+        assert client.get(url(model, "change", row.pk)).status_code == seen, model
+        assert client.get(url(model, "history", row.pk)).status_code in {seen, 302}, model
+        assert client.get(url(model, "delete", row.pk)).status_code == 403, model
+
+
+def test_beat_schedule_is_for_superusers(client: Client, seed: Seed, superuser: User) -> None:
+    client.force_login(superuser)
+    assert client.get(url(PeriodicTask, "changelist")).status_code == 200
+    assert client.get(url(PeriodicTask, "add")).status_code == 200
+    client.force_login(seed.admin)
+    assert client.get(url(PeriodicTask, "changelist")).status_code == 403
+
+
+def test_who_gets_in(client: Client, seed: Seed) -> None:
+    for user in (seed.provider_user, factories.UserFactory.create()):
+        client.force_login(user)
+        assert client.get(reverse("admin:index")).status_code == 302
+    client.force_login(seed.staff)
+    assert client.get(reverse("admin:index")).status_code == 200
+    Membership.objects.filter(user=seed.staff).delete()
+    assert client.get(reverse("admin:index")).status_code == 302
+
+
+def test_lists_ask_as_often_for_many_rows(client: Client, seed: Seed, superuser: User) -> None:
+    """A list asks the database equally often for one row and for thirty."""
+
+    def queries() -> dict[str, int]:
+        asked = {}
+        for model in MODELS:
+            client.force_login(superuser if model in OPERATED else seed.admin)
+            with CaptureQueriesContext(connection) as context:
+                client.get(url(model, "changelist"))
+            asked[model.__name__] = len(context)
+        return asked
+
+    few = queries()
+    for _ in range(29):
+        grow(seed=seed, name="Apple")
+    assert queries() == few
+    assert max(few.values()) < 15
+
+
+def test_bad_queries(client: Client, superuser: User, seed: Seed) -> None:
+    """What is not an id, a date or a field leads back to the list, never to an error."""
+    client.force_login(superuser)
+    queries = (
+        {"q": "not-an-id"},
+        {"q": str(seed.tenant.pk)},
+        {"tenant__id__exact": "x"},
+        {"facility__id__exact": "x"},
+        {"period_from": "x", "period_to": "2025-99-99"},
+        {"at_from": "2025-13-01"},
+        {"nothing": "x"},
+        {"p": "9999"},
+    )
+    for model in (Slot, WaitlistEntry, Event, JobRun, Membership):
+        for query in queries:
+            response = client.get(url(model, "changelist", **query), follow=True)
+            assert response.status_code == 200, query
+        for name in ("change", "history"):
+            assert client.get(url(model, name, "not-an-id")).status_code == 302
+        data = {"action": "none", "_selected_action": "not-an-id"}
+        assert client.post(url(model, "changelist"), data).status_code in (200, 302)
+
+
+def test_admins_add_members(client: Client, seed: Seed) -> None:
+    """A member is found by address, or gets an account without a password."""
+    client.force_login(seed.admin)
+    known = factories.UserFactory.create(email="known@example.com", name="Known")
+    new = {"tenant": seed.tenant.pk, "email": "Known@example.com", "name": "X", "role": "staff"}
+    assert send(client, url(Membership, "add"), **new)[0] == {}
+    assert Membership.objects.get(user=known).tenant == seed.tenant
+    assert "email" in send(client, url(Membership, "add"), **new)[0]
+    assert send(client, url(Membership, "add"), **{**new, "email": "new@example.com"})[0] == {}
+    made = User.objects.get(email="new@example.com")
+    assert (made.name, made.has_usable_password(), made.is_staff) == ("X", False, True)
+
+
+def test_admins_change_and_remove_members(client: Client, seed: Seed) -> None:
+    """At once, and everybody but themselves."""
+    client.force_login(seed.admin)
+    staff = Membership.objects.get(user=seed.staff)
+    own = Membership.objects.get(user=seed.admin)
+    assert send(client, url(Membership, "change", staff.pk), role="provider")[0] == {}
+    staff.refresh_from_db()
+    assert staff.role == "provider"
+    assert client.post(url(Membership, "change", own.pk), {"role": "staff"}).status_code == 403
+    told = act(client, "remove", own, staff)
+    assert told[0].endswith("user: One does not remove oneself.")
+    assert told[1] == "Removed: 1 of 2."
+    assert list(Membership.objects.filter(user__in=[seed.staff, seed.admin])) == [own]
+
+
+def test_staff_know_no_members(client: Client, seed: Seed) -> None:
+    client.force_login(seed.staff)
+    own = Membership.objects.get(user=seed.staff)
+    assert client.get(url(Membership, "changelist")).status_code == 403
+    assert client.post(url(Membership, "change", own.pk), {"role": "admin"}).status_code == 403
+    own.refresh_from_db()
+    assert own.role == "staff"
+
+
+def test_superusers_make_users_and_tenants(client: Client, superuser: User) -> None:
+    client.force_login(superuser)
+    password = {"password1": "a-long-Secret-1", "password2": "a-long-Secret-1"}
+    new = {"email": "one@example.com", "name": "One", "usable_password": "true", **password}
+    assert send(client, url(User, "add"), **new)[0] == {}
+    made = User.objects.get(email="one@example.com")
+    assert made.check_password("a-long-Secret-1")
+    assert client.get(reverse("admin:auth_user_password_change", args=[made.pk])).status_code == 200
+    tenant = {"name": "New", "slug": "new", "kind": "salon"}
+    assert send(client, url(Tenant, "add"), **tenant)[0] == {}
+    assert "slug" in send(client, url(Tenant, "add"), **tenant)[0]
+
+
+def test_the_sidebar_leads_where_one_may_go(client: Client, seed: Seed, superuser: User) -> None:
+    """To every table, for superusers; to none that refuses, for anybody."""
+    for user in (superuser, seed.admin, seed.staff):
+        client.force_login(user)
+        request = client.get(reverse("admin:index")).wsgi_request
+        links = [item["link"] for group in navigation(request) for item in group["items"]]
+        assert all(client.get(link).status_code == 200 for link in links)
+        if user == superuser:
+            assert {url(model, "changelist") for model in MODELS} <= set(links)
+
+
+def test_erased_patients_and_select_all(client: Client, seed: Seed) -> None:
+    """An erased patient cannot be written again; what is not selected is not acted on."""
+    client.force_login(seed.staff)
+    Patient.objects.filter(pk=seed.patient.pk).update(erased_at=clock.now())
+    data = {"name": "Back", "language": "en", "tier": "0"}
+    assert client.post(url(Patient, "change", seed.patient.pk), data).status_code == 403
+    grow(seed=seed, name="Apple")
+    told = act(client, "decline", seed.hold, select_across="1")
+    assert told == ["Declined: 1 of 1."]
+    assert Hold.objects.filter(status="offered").count() == 1

@@ -1,0 +1,206 @@
+"""The demo as a person starts it: a process of its own, with servers of its own."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from subprocess import Popen
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from config.demo import database, hours, supervisor
+from config.embedded import locks
+
+ROOT = Path(__file__).resolve().parents[2]
+END_SECONDS = 30.0
+
+#: The lines of the story, in order: what a newcomer should be able to follow.
+STORY = (
+    r"All data is gone",
+    r"They are up: http://127\.0\.0\.1:\d+/admin/",
+    r"is open on \w+days, 09:00-12:00\.",
+    r"So there are \d+ slots in the next weeks, 6 on \w+ \d+ \w+ \d+:",
+    r"09:00 09:30 10:00 10:30 11:00 11:30",
+    r"6 people book\. The day is full\.",
+    r"4 people join the waitlist for that day, one after the other\. The order:",
+    r"1\.  \w+ \w+ +priority \d+  urgent",
+    r"cancels 10:30\.",
+    r"is offered 10:30, to be answered within 8 s",
+    r"Held by the worker's fill_facility",
+    r"declines and is back on the list, at place 1",
+    r"is offered 10:30",
+    r"lets the time run out and is back on the list, at place 2",
+    r"Ended by the worker's expire_holds, which beat calls",
+    r"is offered 10:30",
+    r"accepts\. 10:30 is booked again: the day is full\.",
+    r"an offer stands 5 s here",
+    r"lets the time run out and is off the list",
+    r"accepts\. 14:30 is booked again: the day is full\.",
+    r"waitlist\.hold_expired +2",
+    r"waitlist\.tasks\.fill_facility +succeeded +\d+",
+    r"check_invariants: ",
+    r"Every step was seen\.",
+)
+
+Start = Callable[..., Popen[str]]
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder for the servers and logs of one demo, which any account can reach."""
+    path = Path(tempfile.mkdtemp(prefix="backfill-demo-"))
+    path.chmod(0o711)
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def start(folder: Path) -> Iterator[Start]:
+    """Start the command as a developer does; what is still running ends with the test."""
+    started: list[Popen[str]] = []
+
+    def start(*options: str, **environment: str) -> Popen[str]:
+        mine = {
+            "BACKFILL_ENV": "development",
+            "BACKFILL_VAR": str(folder),
+            "DEBUG": "1",
+            "DATABASE_URL": "",
+            "REDIS_URL": "",
+            "CELERY_BROKER_URL": "",
+        }
+        demo = Popen(
+            [sys.executable, ROOT / "manage.py", "demo", "--port", "0", *options],
+            env={**os.environ, **mine, **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        started.append(demo)
+        return demo
+
+    yield start
+    for demo in started:
+        with demo:
+            demo.kill()
+    await_end(folder)
+
+
+def await_end(folder: Path) -> None:
+    """Wait until no process of a demo is left.
+
+    :raises AssertionError: naming those that are.
+    """
+    deadline = time.monotonic() + END_SECONDS
+    while left := [*processes(folder).values(), *servers(folder)]:
+        assert time.monotonic() < deadline, left
+        time.sleep(0.05)
+
+
+def processes(folder: Path) -> dict[int, str]:
+    """Return ids and command lines of the processes that know of the folder."""
+    mark = os.fsencode(folder)
+    found = {}
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (process / "cmdline").read_bytes()
+            if mark in command or mark in (process / "environ").read_bytes():
+                words = command.replace(b"\0", b" ")
+                found[int(process.name)] = words.decode(errors="replace")
+        except OSError:  # it ended meanwhile, or is somebody else's
+            continue
+    return found
+
+
+def servers(folder: Path) -> list[str]:
+    """Return the kinds of server of which a process lives, whatever it calls itself."""
+    return [
+        path.parent.name for path in folder.glob("*/processes.lock") if locks.is_held(path=path)
+    ]
+
+
+def test_tells_the_whole_story_and_leaves_nothing_running(folder: Path, start: Start) -> None:
+    demo = start("--once", "--reset")
+    said, _ = demo.communicate(timeout=120)
+    assert demo.returncode == 0, said
+    at = 0
+    for line in STORY:
+        found = re.compile(line).search(said, at)
+        assert found, f"{line} is missing after:\n{said[:at]}"
+        at = found.end()
+    assert "\x1b" not in said, "colours belong on a terminal"
+    assert not processes(folder)
+    assert not servers(folder)
+
+
+def test_leaves_nothing_running_when_it_is_killed(folder: Path, start: Start) -> None:
+    demo = start()
+    said = read_until(demo, "They are up")
+    running = "\n".join(processes(folder).values())
+    for name in ("uvicorn", "celery -A config worker", "celery -A config beat", "valkey-server"):
+        assert name in running, said
+    assert sorted(servers(folder)) == ["postgres", "valkey"]
+    demo.kill()
+    await_end(folder)
+
+
+def test_a_process_that_ends_is_named_with_its_last_words(tmp_path: Path) -> None:
+    child = supervisor.start(
+        name="beat", command=["timeit", "-n1", "-r1", "raise SystemExit('no broker')"],
+        log=tmp_path / "beat.log",
+    )  # fmt: skip
+    with pytest.raises(supervisor.ChildEnded, match=r"(?s)beat ended with exit code 1.*no broker"):
+        supervisor.until(step="anything", look=lambda: None, children=[child], seconds=30)
+
+
+def test_a_step_that_is_not_seen_is_named_with_what_the_processes_wrote(tmp_path: Path) -> None:
+    commands = {"worker": ["http.server", "0"]}
+    with (
+        supervisor.running(folder=tmp_path, commands=commands) as children,
+        pytest.raises(supervisor.Unseen, match="Not seen within 0 s: the offer") as error,
+    ):
+        supervisor.until(step="the offer", look=lambda: None, children=children, seconds=0)
+    assert str(tmp_path / "worker.log") in str(error.value)
+    assert children[0].process.returncode == -signal.SIGTERM
+
+
+def test_two_demos_do_not_play_on_the_same_servers(folder: Path) -> None:
+    with (
+        database.alone(folder=folder),
+        pytest.raises(database.Refused, match="Another demo runs"),
+        database.alone(folder=folder),
+    ):
+        pass
+
+
+def test_reset_leaves_other_servers_alone(folder: Path) -> None:
+    with pytest.raises(database.Refused, match="DATABASE_URL or REDIS_URL names others"):
+        database.reset(folder=folder)
+
+
+def test_names_a_file_that_is_not_there() -> None:
+    with pytest.raises(hours.Unusable, match=r"There is no file /nowhere/hours\.csv"):
+        hours.check(files=[Path("/nowhere/hours.csv")])
+
+
+def test_makes_no_logins_outside_debug() -> None:
+    with pytest.raises(CommandError, match="it runs with DEBUG only"):
+        call_command("demo")
+
+
+def read_until(demo: Popen[str], words: str) -> str:
+    """Read what a demo says until it says these words; return all of it."""
+    assert demo.stdout
+    said = ""
+    for line in demo.stdout:
+        said += line
+        if words in line:
+            return said
+    raise AssertionError(f"it never said {words!r}:\n{said}")

@@ -1,0 +1,559 @@
+"""Every path through a small world keeps the invariants, step by step.
+
+Two facilities of one tenant share a provider; a few people wait, are offered, book and cancel,
+while staff block times, change rules and policies, and the clock goes on. What the functions
+refuse they refuse as they say, and then nothing has changed; anything else is a failure.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime, time, timedelta
+from typing import Any, ClassVar, TypeVar
+from uuid import UUID
+
+import pytest
+from django.core.exceptions import ValidationError
+from django.db import connection, transaction
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from audit import events
+from audit.errors import Refused
+from audit.models import Event, EventSeq
+from config.settings import EVENT_TASKS
+from notifications import relay
+from scheduling import appointments, blocks, generation, patients, rules, slots
+from scheduling.models import Appointment, AvailabilityRule, Slot, TimeBlock
+from tests.factories import (
+    AvailabilityRuleFactory,
+    FacilityFactory,
+    PatientFactory,
+    ProviderFactory,
+    ServiceFactory,
+    SlotFactory,
+    TenantFactory,
+)
+from tests.properties import oracle
+from waitlist import entries, fill, holds, invariants, invites, policies, tasks
+from waitlist.models import Hold, WaitlistEntry, WaitlistPolicy
+
+MORNING = datetime(2030, 1, 7, 9, tzinfo=UTC)  # a Monday, in winter: local time is UTC
+MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
+
+#: Facility, provider, service, start after MORNING, minutes; some overlap.
+SLOTS = (
+    (0, 0, None, 2 * HOUR, 60),
+    (0, 0, 0, 2.5 * HOUR, 30),
+    (1, 0, None, 2.5 * HOUR, 60),
+    (0, 1, 1, 2 * HOUR, 60),
+    (1, 0, 0, 4 * HOUR, 30),
+    (0, 1, None, DAY, 30),
+    (1, 0, None, DAY, 60),
+)
+
+POLICIES: tuple[dict[str, Any], ...] = (
+    {"ordering": "fifo"},
+    {"ordering": "score"},
+    {"on_hold_expiry": "requeue", "on_decline": "requeue"},
+    {"on_hold_expiry": "expire", "on_decline": "cancel"},
+    {"max_offers_per_entry": 1},
+    {"max_offers_per_entry": None},
+    {"unique_per_service": True},
+    {"unique_per_service": False},
+    {"min_match_score": 75},
+    {"min_match_score": 50},
+    {"hold_window": 20 * MINUTE, "reminder_lead": 10 * MINUTE},
+    {"max_queue_size": 2},
+    {"max_queue_size": None, "max_active_per_requester": None},
+    {"max_active_per_requester": 1},
+    {"urgency": 0},
+    {"urgency": 9, "membership": 4},
+)
+
+#: What runs again and again, whatever happens.
+SWEEPS: tuple[Callable[..., int], ...] = (
+    holds.expire_due,
+    holds.withdraw_blocked,
+    holds.remind_due,
+    slots.release_expired,
+    blocks.apply,
+    entries.expire_due,
+    entries.nudge_due,
+    entries.expire_nudged,
+)
+
+#: The kinds of event after which a facility is filled at once.
+PROMPTING = {kind for kind, task in EVENT_TASKS.items() if task.endswith("fill_facility")}
+
+WISHES = st.fixed_dictionaries(
+    {},
+    optional={
+        "provider": st.sampled_from([None, 0, 1]),
+        "service": st.sampled_from([None, 0, 1]),
+        "any_facility": st.booleans(),
+        "preferred_days": st.sampled_from([[], [1], [2, 3]]),
+        "preferred_time": st.sampled_from(["any", "morning", "afternoon"]),
+        "earliest": st.sampled_from([None, 2 * HOUR, DAY]),
+        "latest": st.sampled_from([None, 3 * HOUR, 2 * DAY]),
+        "dates_flexible": st.booleans(),
+        "urgency": st.sampled_from([0, 1, 3]),
+    },
+)
+ANY = st.integers(0, 11)
+MAYBE = st.none() | ANY
+
+T = TypeVar("T")
+
+
+def pick(among: Sequence[T], number: int) -> T:
+    """Pick one, whatever the number."""
+    return among[number % len(among)]
+
+
+def mostly(usable: list[UUID], number: int, *, otherwise: Iterable[UUID]) -> UUID:
+    """Pick one that something can be done with, where there is one, or now and then any."""
+    return pick(usable if usable and number % 6 else list(otherwise), number)
+
+
+class Machine(RuleBasedStateMachine):
+    """The world and what may happen in it; `attempt` checks what each step does."""
+
+    #: How often each move was seen: (machine, from, to).
+    moves: ClassVar[Counter[tuple[str, str | None, str]]] = Counter()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.example = transaction.atomic()
+        self.example.__enter__()
+        self.now = MORNING
+        tenant = TenantFactory.create()
+        self.places = [
+            FacilityFactory.create(tenant=tenant, kind=kind) for kind in ("clinic", "salon")
+        ]
+        shared = ProviderFactory.create(tenant=tenant, facilities=self.places)
+        own = ProviderFactory.create(tenant=tenant, facilities=self.places[:1])
+        self.providers = [shared, own]
+        self.services = [
+            ServiceFactory.create(tenant=tenant, duration=length * MINUTE) for length in (30, 60)
+        ]
+        self.people = [PatientFactory.create(tenant=tenant, tier=tier) for tier in (0, 0, 1, 3)]
+        WaitlistPolicy.objects.filter(tenant=tenant).update(
+            hold_window=HOUR, reminder_lead=20 * MINUTE, nudge_after=3 * HOUR, nudge_grace=HOUR,
+            entry_ttl=2 * DAY, max_queue_size=5,
+        )  # fmt: skip
+        for place, provider, service, start, minutes in SLOTS:
+            SlotFactory.create(
+                facility=self.places[place], provider=self.providers[provider],
+                service=None if service is None else self.services[service],
+                starts_at=MORNING + start, minutes=minutes,
+            )  # fmt: skip
+        self.hours = [
+            AvailabilityRuleFactory.create(
+                facility=self.places[0],
+                provider=own,
+                weekday=weekday,
+                slot_minutes=60,
+                start_time=time(14),
+                end_time=time(16),
+                valid_until=(MORNING + 3 * DAY).date(),
+            )
+            for weekday in (1, 2)
+        ]
+        self.is_prompt = False
+        self.joined: dict[UUID, datetime] = {}
+        self.heard = UUID(int=0)  # the last event that was looked at
+        self.rows = oracle.Rows.read()
+
+    def teardown(self) -> None:
+        transaction.set_rollback(True)
+        self.example.__exit__(None, None, None)
+
+    @initialize(prompt=st.booleans())
+    def begin(self, prompt: bool) -> None:
+        """Let two wait; `prompt` is whether the tasks sent on commit come at once, or never."""
+        self.is_prompt = prompt
+        for place in (0, 1):
+            self.join(place, place, {})
+
+    # What people do
+
+    @rule(place=ANY, who=ANY, wishes=WISHES)
+    def join(self, place: int, who: int, wishes: dict[str, Any]) -> None:
+        self.attempt(
+            lambda: entries.join(
+                facility_id=pick(self.places, place).pk,
+                patient_id=pick(self.people, who).pk,
+                wishes=self.resolve(wishes),
+                actor=events.SYSTEM,
+                now=self.now,
+            )
+        )
+
+    @precondition(lambda self: self.waiting)
+    @rule(entry=ANY, wishes=WISHES)
+    def update(self, entry: int, wishes: dict[str, Any]) -> None:
+        pk = self.pick_entry(entry)
+        self.attempt(
+            lambda: entries.update(
+                entry_id=pk, wishes=self.resolve(wishes), actor=events.SYSTEM, now=self.now
+            ),
+            moved=[pk],
+        )
+
+    @precondition(lambda self: self.waiting)
+    @rule(entry=ANY)
+    def leave(self, entry: int) -> None:
+        pk = self.pick_entry(entry)
+        self.attempt(
+            lambda: entries.cancel(entry_id=pk, reason="test", actor=events.SYSTEM, now=self.now)
+        )
+
+    @precondition(lambda self: self.waiting)
+    @rule(entry=ANY, interested=st.booleans())
+    def answer_nudge(self, entry: int, interested: bool) -> None:
+        pk = self.pick_entry(entry)
+        self.attempt(
+            lambda: entries.answer_nudge(
+                entry_id=pk, interested=interested, actor=events.SYSTEM, now=self.now
+            )
+        )
+
+    @precondition(lambda self: self.offered)
+    @rule(hold=ANY)
+    def accept(self, hold: int) -> None:
+        pk = self.pick_hold(hold)
+        self.attempt(lambda: holds.accept(hold_id=pk, actor=events.SYSTEM, now=self.now))
+
+    @precondition(lambda self: self.offered)
+    @rule(hold=ANY)
+    def decline(self, hold: int) -> None:
+        pk = self.pick_hold(hold)
+        self.attempt(lambda: holds.decline(hold_id=pk, actor=events.SYSTEM, now=self.now))
+
+    @rule(slot=ANY, who=ANY)
+    def book(self, slot: int, who: int) -> None:
+        self.attempt(
+            lambda: appointments.book(
+                slot_id=self.pick_slot(slot),
+                patient_id=pick(self.people, who).pk,
+                source=Appointment.Source.DIRECT,
+                actor=events.SYSTEM,
+                now=self.now,
+            )
+        )
+
+    @rule(slot=ANY, who=ANY)
+    def reserve(self, slot: int, who: int) -> None:
+        self.attempt(
+            lambda: slots.reserve(
+                slot_id=self.pick_slot(slot),
+                patient_id=pick(self.people, who).pk,
+                actor=events.SYSTEM,
+                now=self.now,
+            )
+        )
+
+    @precondition(lambda self: self.reserved)
+    @rule(slot=ANY, who=MAYBE, books=st.booleans())
+    def settle_reservation(self, slot: int, who: int | None, books: bool) -> None:
+        """Book what is reserved, or give it up."""
+        row = Slot.objects.get(pk=pick(self.reserved, slot))
+        patient = row.reserved_by_id if who is None else pick(self.people, who).pk
+        assert patient is not None
+        if books:
+            self.attempt(
+                lambda: appointments.book(
+                    slot_id=row.pk,
+                    patient_id=patient,
+                    source=Appointment.Source.DIRECT,
+                    actor=events.SYSTEM,
+                    now=self.now,
+                )
+            )
+        else:
+            self.attempt(
+                lambda: slots.release(
+                    slot_id=row.pk, patient_id=patient, actor=events.SYSTEM, now=self.now
+                )
+            )
+
+    @precondition(lambda self: self.booked)
+    @rule(appointment=ANY)
+    def cancel_appointment(self, appointment: int) -> None:
+        pk = self.pick_appointment(appointment)
+        self.attempt(
+            lambda: appointments.cancel(
+                appointment_id=pk, reason="test", actor=events.SYSTEM, now=self.now
+            )
+        )
+
+    @precondition(lambda self: self.booked)
+    @rule(appointment=ANY, slot=ANY)
+    def reschedule(self, appointment: int, slot: int) -> None:
+        pk = self.pick_appointment(appointment)
+        self.attempt(
+            lambda: appointments.reschedule(
+                appointment_id=pk, slot_id=self.pick_slot(slot), actor=events.SYSTEM, now=self.now
+            )
+        )
+
+    # What staff do
+
+    @precondition(lambda self: self.booked)
+    @rule(appointment=ANY, came=st.booleans())
+    def see(self, appointment: int, came: bool) -> None:
+        pk = self.pick_appointment(appointment)
+        end = appointments.complete if came else appointments.miss
+        self.attempt(lambda: end(appointment_id=pk, actor=events.SYSTEM, now=self.now))
+
+    @precondition(lambda self: self.waiting)
+    @rule(slot=ANY, entry=MAYBE)
+    def invite(self, slot: int, entry: int | None) -> None:
+        self.attempt(
+            lambda: invites.invite(
+                slot_id=self.pick_slot(slot),
+                entry_id=None if entry is None else self.pick_entry(entry),
+                actor=events.SYSTEM,
+                now=self.now,
+            )
+        )
+
+    @precondition(lambda self: self.booked and self.waiting)
+    @rule(appointment=ANY, entry=MAYBE)
+    def invite_for(self, appointment: int, entry: int | None) -> None:
+        self.attempt(
+            lambda: invites.invite_for(
+                appointment_id=self.pick_appointment(appointment),
+                entry_id=None if entry is None else self.pick_entry(entry),
+                reason="test",
+                actor=events.SYSTEM,
+                now=self.now,
+            )
+        )
+
+    @precondition(lambda self: self.waiting)
+    @rule(entry=ANY, slot=ANY)
+    def promote(self, entry: int, slot: int) -> None:
+        pk = self.pick_entry(entry)
+        self.attempt(
+            lambda: invites.promote(
+                entry_id=pk, slot_id=self.pick_slot(slot), actor=events.SYSTEM, now=self.now
+            )
+        )
+
+    @rule(slot=ANY, whole=st.booleans())
+    def block(self, slot: int, whole: bool) -> None:
+        row = Slot.objects.get(pk=self.pick_slot(slot))
+        self.attempt(
+            lambda: blocks.create(
+                facility_id=row.facility_id,
+                provider_id=None if whole else row.provider_id,
+                starts_at=row.period.lower,
+                ends_at=row.period.upper - 10 * MINUTE,
+                reason="",
+                actor=events.SYSTEM,
+                now=self.now,
+            )
+        )
+
+    @precondition(lambda self: TimeBlock.objects.exists())
+    @rule(block=ANY)
+    def unblock(self, block: int) -> None:
+        pk = pick(list(TimeBlock.objects.order_by("pk")), block).pk
+        self.attempt(lambda: blocks.remove(block_id=pk, actor=events.SYSTEM, now=self.now))
+
+    @rule(place=ANY, changes=st.sampled_from(POLICIES))
+    def change_policy(self, place: int, changes: dict[str, Any]) -> None:
+        facility = pick(self.places, place).pk
+        self.attempt(
+            lambda: policies.change(
+                facility_id=facility, changes=changes, actor=events.SYSTEM, now=self.now
+            ),
+            moved=self.rows.queues.get(facility, ()),
+        )
+
+    @rule(number=ANY)
+    def switch_rule(self, number: int) -> None:
+        """End a rule, or take it up again."""
+        row = pick(self.hours, number)
+        self.attempt(
+            lambda: rules.change(
+                rule_id=row.pk,
+                changes={"is_active": not AvailabilityRule.objects.get(pk=row.pk).is_active},
+                actor=events.SYSTEM,
+                now=self.now,
+            )
+        )
+
+    @rule(who=ANY, tier=st.integers(0, 3))
+    def change_tier(self, who: int, tier: int) -> None:
+        patient = pick(self.people, who).pk
+        mine = WaitlistEntry.objects.filter(patient=patient).values_list("pk", flat=True)
+        self.attempt(lambda: self.update_patient(patient, tier=tier), moved=list(mine))
+
+    def update_patient(self, patient: UUID, **changes: Any) -> None:
+        patients.update(patient_id=patient, changes=changes, actor=events.SYSTEM, now=self.now)
+        tasks.rerank_patient(str(patient))  # sent on commit, which never comes here
+
+    # What the clock brings
+
+    @rule(by=st.sampled_from([5 * MINUTE, 20 * MINUTE, HOUR, 3 * HOUR, DAY]))
+    def go_on(self, by: timedelta) -> None:
+        self.now += by
+        if self.is_prompt:
+            for sweep in SWEEPS:
+                self.sweep(sweep, 100)
+
+    @rule()
+    def fill(self) -> None:
+        for place in self.places:
+            self.fill_at(place.pk)
+
+    def fill_at(self, facility: UUID) -> None:
+        self.attempt(lambda: fill.fill(facility_id=facility, now=self.now))
+
+    @rule(sweep=st.sampled_from(SWEEPS), limit=st.sampled_from([1, 100]))
+    def sweep(self, sweep: Callable[..., int], limit: int) -> None:
+        self.attempt(lambda: sweep(now=self.now, limit=limit))
+
+    @rule()
+    def generate(self) -> None:
+        self.attempt(
+            lambda: generation.generate(
+                now=self.now,
+                facility_id=self.places[0].pk,
+                first=self.now.date(),
+                last=(self.now + DAY).date(),
+            )
+        )
+
+    @rule(limit=st.sampled_from([3, 100]))
+    def relay(self, limit: int) -> None:
+        last = EventSeq.objects.order_by("-seq").values_list("seq", flat=True).first() or 0
+        done = relay.relay(limit=limit)
+        assert EventSeq.objects.filter(seq__gt=last).count() == done
+
+    # How each step is checked
+
+    def attempt(self, call: Callable[[], object], *, moved: Iterable[UUID] = ()) -> None:
+        """Make a step and check what it did; `moved` are the entries whose place it may change."""
+        before = self.rows
+        try:
+            call()
+        except (Refused, ValidationError):
+            assert oracle.Rows.read() == before, "a refusal that changed something"
+            assert not self.listen(), "a refusal that wrote an event"
+            return
+        self.rows = after = oracle.Rows.read()
+        told = self.listen()
+        oracle.check_told(before=before, after=after, told=told)
+        oracle.check_order(before=before, after=after, moved=set(moved))
+        for hold in Hold.objects.filter(pk__in=after.holds.keys() - before.holds.keys()):
+            oracle.check_offer(hold=hold, now=self.now)
+        self.moves.update(oracle.moves(before=before, after=after))
+        if self.is_prompt:
+            self.act_on(told)
+
+    def act_on(self, told: Iterable[Event]) -> None:
+        """Do what the tasks do that these events send."""
+        if any(event.kind == "block.created" for event in told):
+            self.sweep(holds.withdraw_blocked, 100)
+        for facility in {event.facility_id for event in told if event.kind in PROMPTING}:
+            assert facility is not None
+            self.fill_at(facility)
+
+    @invariant()
+    def keeps_the_invariants(self) -> None:
+        assert invariants.breaches() == []
+        connection.check_constraints()
+
+    @invariant()
+    def gives_no_place_to_two(self) -> None:
+        oracle.check_claims()
+
+    @invariant()
+    def keeps_everybody_in_their_place(self) -> None:
+        for entry in WaitlistEntry.objects.all():
+            assert self.joined.setdefault(entry.pk, entry.joined_at) == entry.joined_at
+        oracle.check_places()
+
+    def listen(self) -> list[Event]:
+        """Return the events written since the last time."""
+        told = list(Event.objects.filter(pk__gt=self.heard).order_by("pk"))
+        if told:
+            self.heard = told[-1].pk
+        return told
+
+    # How rows are picked
+
+    def resolve(self, wishes: dict[str, Any]) -> dict[str, Any]:
+        """Put ids and times in the place of numbers and of times after MORNING."""
+        found: dict[str, Any] = {}
+        for name, value in wishes.items():
+            if name == "provider":
+                found["provider_id"] = None if value is None else self.providers[value].pk
+                found["provider_required"] = value is not None and "service" in wishes
+            elif name == "service":
+                found["service_id"] = None if value is None else self.services[value].pk
+            elif name in ("earliest", "latest"):
+                found[name] = None if value is None else MORNING + value
+            else:
+                found[name] = value
+        return found
+
+    @property
+    def reserved(self) -> list[UUID]:
+        return [pk for pk, status in self.rows.slots.items() if status == "reserved"]
+
+    @property
+    def offered(self) -> list[UUID]:
+        return [pk for pk, status in self.rows.holds.items() if status == "offered"]
+
+    @property
+    def waiting(self) -> list[UUID]:
+        return [pk for queue in self.rows.queues.values() for pk in queue]
+
+    @property
+    def booked(self) -> list[UUID]:
+        return [pk for pk, (status, _) in self.rows.appointments.items() if status == "booked"]
+
+    def pick_slot(self, number: int) -> UUID:
+        usable = [pk for pk, status in self.rows.slots.items() if status in ("open", "booked")]
+        return mostly(usable, number, otherwise=self.rows.slots)
+
+    def pick_hold(self, number: int) -> UUID:
+        return mostly(self.offered, number, otherwise=self.rows.holds)
+
+    def pick_entry(self, number: int) -> UUID:
+        return mostly(self.waiting, number, otherwise=self.rows.entries)
+
+    def pick_appointment(self, number: int) -> UUID:
+        return mostly(self.booked, number, otherwise=self.rows.appointments)
+
+
+@pytest.mark.django_db
+def test_every_step_keeps_the_invariants() -> None:
+    Machine.moves.clear()
+    run_state_machine_as_test(
+        Machine,
+        settings=settings(
+            max_examples=50,
+            stateful_step_count=40,
+            derandomize=True,
+            database=None,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+    for key in sorted(Machine.moves, key=str):
+        print(key, Machine.moves[key])

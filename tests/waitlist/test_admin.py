@@ -1,0 +1,238 @@
+"""The pages of the demand: what they call, and what is refused."""
+
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from audit.models import Event
+from scheduling.models import Appointment, Patient, Slot
+from tests import factories
+from tests.accounts.pages import act, send, url
+from tests.accounts.seeds import Seed, plant
+from waitlist.models import EntryNote, Hold, WaitlistEntry, WaitlistPolicy
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def seed(client: Client) -> Seed:
+    seed = plant(name="Apple")
+    client.force_login(seed.staff)
+    return seed
+
+
+def form_of(client: Client, row: Any) -> dict[str, Any]:
+    """Return what a browser would send back of a row's page, nothing having been typed."""
+    context = client.get(url(type(row), "change", row.pk)).context
+    forms = [context["adminform"].form]
+    for inline in context["inline_admin_formsets"]:
+        forms += [inline.formset.management_form, *inline.formset.forms]
+    data: dict[str, Any] = {}
+    for form in forms:
+        for field in form:
+            plain = getattr(field.field.widget, "widget", field.field.widget)
+            widget = plain.get_context(field.html_name, field.value(), {})["widget"]
+            parts = widget.get("subwidgets") or [widget]
+            if len(parts) == 1 or "optgroups" in widget:
+                data[field.html_name] = field.value()
+            else:
+                data |= {part["name"]: part["value"] for part in parts}
+    return {name: value for name, value in data.items() if value is not None and value is not False}
+
+
+# Policies
+
+
+def test_admins_change_policies(client: Client, seed: Seed) -> None:
+    """By the function, which re-ranks and tells."""
+    client.force_login(seed.admin)
+    policy = WaitlistPolicy.objects.get(facility=seed.facility)
+    data = form_of(client, policy)
+    assert send(client, url(WaitlistPolicy, "change", policy.pk), **data)[0] == {}
+    changed = data | {"wait_per_day": "7", "hold_window": "12:00:00", "ordering": "fifo"}
+    assert send(client, url(WaitlistPolicy, "change", policy.pk), **changed)[0] == {}
+    policy.refresh_from_db()
+    assert (policy.wait_per_day, policy.ordering) == (7, "fifo")
+    event = Event.objects.filter(kind="waitlist.policy_changed").latest("pk")
+    assert event.data == {"fields": ["hold_window", "ordering", "wait_per_day"]}
+    assert event.actor_id == seed.admin.pk
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("wait_per_day", "much"),
+        ("match_days", "11"),
+        ("reminder_lead", "23:00:00"),
+        ("quiet_until", ""),
+        ("hold_window", "0:00:00"),
+    ],
+)
+def test_a_bad_policy_is_refused(client: Client, seed: Seed, field: str, value: str) -> None:
+    """The field is named and nothing changes."""
+    client.force_login(seed.admin)
+    policy = WaitlistPolicy.objects.get(facility=seed.facility)
+    data = form_of(client, policy) | {field: value}
+    errors, _ = send(client, url(WaitlistPolicy, "change", policy.pk), **data)
+    assert field in errors
+    assert WaitlistPolicy.objects.get(pk=policy.pk).version == policy.version
+
+
+def test_staff_read_policies(client: Client, seed: Seed) -> None:
+    policy = WaitlistPolicy.objects.get(facility=seed.facility)
+    assert client.get(url(WaitlistPolicy, "change", policy.pk)).status_code == 200
+    assert client.post(url(WaitlistPolicy, "change", policy.pk), {}).status_code == 403
+
+
+# Entries
+
+
+def test_wishes_are_changed_and_notes_added(client: Client, seed: Seed) -> None:
+    address = url(WaitlistEntry, "change", seed.entry.pk)
+    data = form_of(client, seed.entry)
+    assert send(client, address, **data)[0] == {}
+    assert not Event.objects.filter(kind="waitlist.updated").exists()
+    note = {"notes-TOTAL_FORMS": "2", "notes-1-text": "Called back", "notes-1-entry": seed.entry.pk}
+    wishes = {"urgency": "2", "preferred_days": ["1", "3"], "provider": ""}
+    assert send(client, address, **(data | note | wishes))[0] == {}
+    seed.entry.refresh_from_db()
+    assert (seed.entry.urgency, seed.entry.preferred_days) == (2, [1, 3])
+    assert seed.entry.provider is None
+    event = Event.objects.get(kind="waitlist.updated")
+    assert event.data == {"fields": ["preferred_days", "provider_id", "urgency"]}
+    assert event.actor_id == seed.staff.pk
+    made = EntryNote.objects.get(text="Called back")
+    assert (made.entry, made.author, made.tenant) == (seed.entry, seed.staff, seed.tenant)
+
+
+def test_bad_wishes_are_refused(client: Client, seed: Seed) -> None:
+    address, data = url(WaitlistEntry, "change", seed.entry.pk), form_of(client, seed.entry)
+    seed.entry.refresh_from_db()
+    for field, value in (
+        ("provider_required", {"provider_required": "on", "provider": ""}),
+        ("urgency", {"urgency": "7"}),
+        ("latest", {"latest_0": "2001-01-01", "latest_1": "00:00"}),
+        ("preferred_days", {"preferred_days": ["8"]}),
+    ):
+        errors, _ = send(client, address, **(data | value))
+        assert field in errors
+    stranger = factories.ProviderFactory.create(tenant=seed.tenant)
+    errors, _ = send(client, address, **(data | {"provider": stranger.pk}))
+    assert str(stranger.pk) in errors["provider"][0]
+    assert WaitlistEntry.objects.get(pk=seed.entry.pk).version == seed.entry.version
+
+
+def test_entries_are_cancelled_with_a_reason(client: Client, seed: Seed) -> None:
+    """What they were offered is withdrawn; notes stay on the row and out of the log."""
+    told = act(client, "cancel", seed.entry, reason="duplicate", notes="Said so")
+    assert told == ["Cancelled: 1 of 1."]
+    seed.entry.refresh_from_db()
+    assert (seed.entry.status, seed.entry.cancellation_reason) == ("cancelled", "duplicate")
+    assert seed.entry.cancellation_notes == "Said so"
+    assert Hold.objects.get(pk=seed.hold.pk).status == "withdrawn"
+    assert Event.objects.get(kind="waitlist.cancelled").data == {"reason": "duplicate"}
+    assert act(client, "cancel", seed.entry, reason="duplicate")[1] == "Cancelled: 0 of 1."
+
+
+def test_an_entry_that_has_ended_can_be_noted_on(client: Client, seed: Seed) -> None:
+    act(client, "cancel", seed.entry, reason="duplicate")
+    data = form_of(client, seed.entry)
+    note = {"notes-TOTAL_FORMS": "2", "notes-1-text": "Later", "notes-1-entry": seed.entry.pk}
+    address = url(WaitlistEntry, "change", seed.entry.pk)
+    assert send(client, address, **(data | note | {"urgency": "3"}))[0] == {}
+    assert EntryNote.objects.filter(text="Later").exists()
+    seed.entry.refresh_from_db()
+    assert seed.entry.urgency == 0
+
+
+def test_entries_are_promoted(client: Client, seed: Seed) -> None:
+    """One at a time, to a slot of the list or another by its id."""
+    assert act(client, "promote", seed.entry, other=seed.appointment.slot.pk)[1] == (
+        "Booked: 0 of 1."
+    )
+    assert act(client, "promote", seed.entry, slot_id=seed.open_slot.pk) == ["Booked: 1 of 1."]
+    seed.entry.refresh_from_db()
+    assert seed.entry.status == "converted"
+    assert seed.entry.appointment is not None
+    assert seed.entry.appointment.slot == seed.open_slot
+    assert Hold.objects.get(pk=seed.hold.pk).status == "withdrawn"
+
+
+def test_a_slot_of_another_tenant_is_refused(client: Client, seed: Seed) -> None:
+    other = plant(name="Zebra")
+    told = act(client, "promote", seed.entry, other=other.open_slot.pk)
+    assert told[-1] == "Booked: 0 of 1."
+    assert act(client, "promote", seed.entry, slot_id=other.open_slot.pk) == []
+    assert Slot.objects.get(pk=other.open_slot.pk).status == "open"
+
+
+# Offers
+
+
+def test_holds_are_accepted(client: Client, seed: Seed) -> None:
+    assert act(client, "accept", seed.hold) == ["Accepted: 1 of 1."]
+    seed.hold.refresh_from_db()
+    assert seed.hold.status == "accepted"
+    assert Appointment.objects.get(slot=seed.held_slot).source == "waitlist"
+    told = act(client, "accept", seed.hold)
+    assert told == [
+        f"hold: The offer {seed.hold.pk} is over.",
+        "Accepted: 0 of 1.",
+    ]
+
+
+def test_holds_are_declined(client: Client, seed: Seed) -> None:
+    assert act(client, "decline", seed.hold) == ["Declined: 1 of 1."]
+    seed.hold.refresh_from_db()
+    assert seed.hold.status == "declined"
+    assert Slot.objects.get(pk=seed.held_slot.pk).status == "open"
+    event = Event.objects.get(kind="waitlist.hold_declined")
+    assert event.actor_id == seed.staff.pk
+
+
+def test_slots_are_offered_to_the_best_match(client: Client, seed: Seed) -> None:
+    told = act(client, "offer", seed.open_slot)
+    assert told[1] == "Offered: 0 of 1."  # who waits has an offer
+    act(client, "decline", seed.hold)
+    assert act(client, "offer", seed.open_slot) == ["Offered: 1 of 1."]
+    made = Hold.objects.get(slot=seed.open_slot)
+    assert (made.entry, made.source) == (seed.entry, "staff")
+
+
+def test_vacancies_are_offered(client: Client, seed: Seed) -> None:
+    """The appointment is cancelled and its slot offered, both or neither."""
+    told = act(client, "offer", seed.appointment, reason="patient_request")
+    assert told[1] == "Offered: 0 of 1."
+    assert Appointment.objects.get(pk=seed.appointment.pk).status == "booked"
+    booked = factories.PatientFactory.create(tenant=seed.tenant)
+    act(client, "book", seed.open_slot, patient_id=booked.pk)
+    act(client, "decline", seed.hold)
+    row = Appointment.objects.get(slot=seed.open_slot)
+    assert act(client, "offer", row, reason="patient_request") == ["Offered: 1 of 1."]
+    row.refresh_from_db()
+    assert (row.status, row.cancellation_reason) == ("cancelled", "patient_request")
+    assert Hold.objects.get(slot=seed.open_slot).entry == seed.entry
+
+
+def test_links_lead_on(client: Client, seed: Seed) -> None:
+    """From an entry to its holds, from a slot to its appointments, from a patient to both."""
+    for row, address in (
+        (seed.entry, url(Hold, "changelist", entry__id__exact=seed.entry.pk)),
+        (seed.held_slot, url(Hold, "changelist", slot__id__exact=seed.held_slot.pk)),
+        (seed.held_slot, url(Appointment, "changelist", slot__id__exact=seed.held_slot.pk)),
+        (seed.patient, url(WaitlistEntry, "changelist", patient__id__exact=seed.patient.pk)),
+        (seed.hold, url(WaitlistEntry, "change", seed.entry.pk)),
+        (seed.hold, url(Slot, "change", seed.held_slot.pk)),
+        (seed.appointment, url(Slot, "change", seed.appointment.slot.pk)),
+    ):
+        page = client.get(url(type(row), "change", row.pk)).content.decode()
+        assert address in page
+        assert client.get(address).status_code == 200
+
+
+def test_people_are_found_by_name(client: Client, seed: Seed) -> None:
+    for model in (Patient, WaitlistEntry, Hold, Appointment):
+        for term, found in (("apple", 1), ("nobody", 0), (str(seed.patient.pk), 1)):
+            page = client.get(url(model, "changelist", q=term))
+            assert page.context["cl"].result_count == found, (model, term)

@@ -1,0 +1,424 @@
+"""One pass over one facility: what it offers, what it sets aside, and when it does nothing."""
+
+from datetime import UTC, datetime, time, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from scheduling.models import Slot
+from tests import factories
+from tests.audit import elsewhere
+from tests.audit.log import brief, written
+from tests.waitlist import worlds
+from tests.waitlist.worlds import DAY, HOUR, MINUTE, NOW, STAFF, World
+from waitlist import entries, fill, holds
+from waitlist.models import Fruitless, Hold
+
+NIGHT = datetime(2030, 3, 4, 22, tzinfo=UTC)
+
+
+def _offers() -> dict[UUID, UUID]:
+    return {slot: entry for slot, entry in worlds.offered()}
+
+
+# What an offer is
+
+
+def test_an_offer_moves_slot_and_entry_and_is_written_with_its_event(clinic: World) -> None:
+    slot, entry = clinic.slot(), clinic.join()
+    with written() as events:
+        assert clinic.fill() == fill.Filled(offers=1)
+    hold = Hold.objects.get()
+    slot.refresh_from_db()
+    entry.refresh_from_db()
+    assert (slot.status, entry.status, hold.status) == ("held", "offered", "offered")
+    assert (hold.slot_id, hold.entry_id, hold.patient_id, hold.period) == (
+        slot.pk, entry.pk, entry.patient_id, slot.period
+    )  # fmt: skip
+    assert (hold.tenant_id, hold.facility_id, hold.score, hold.source) == (
+        clinic.tenant.pk, clinic.facility.pk, 100, "scan"
+    )  # fmt: skip
+    assert (hold.offered_at, hold.closed_at, hold.reminded_at) == (NOW, None, None)
+    [event] = events
+    assert brief(events) == [("waitlist.hold_offered", None, "offered")]
+    assert (event.hold_id, event.entry_id, event.slot_id, event.facility_id, event.provider_id) == (
+        hold.pk, entry.pk, slot.pk, clinic.facility.pk, clinic.provider.pk
+    )  # fmt: skip
+    assert (event.tenant_id, event.actor_type, event.at) == (clinic.tenant.pk, "system", NOW)
+    assert {**event.data, "expires_at": datetime.fromisoformat(event.data["expires_at"])} == {
+        "source": "scan", "score": 100, "expires_at": hold.expires_at
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("start", "until"),
+    [
+        # The window ends first, or the notice before the slot does.
+        (NOW + 2 * DAY, NOW + DAY),
+        (NOW + DAY + 30 * MINUTE, NOW + DAY),
+        (NOW + DAY, NOW + DAY - 30 * MINUTE),
+        (NOW + HOUR, NOW + 30 * MINUTE),
+        (NOW + 35 * MINUTE, NOW + 5 * MINUTE),
+    ],
+)
+def test_the_deadline_is_the_windows_end_or_the_notice_before_the_slot(
+    clinic: World, start: datetime, until: datetime
+) -> None:
+    clinic.join()
+    clinic.slot(at=start)
+    clinic.fill()
+    assert Hold.objects.get().expires_at == until
+
+
+def test_the_salons_window_is_a_quarter_of_an_hour(salon: World) -> None:
+    salon.join()
+    salon.slot()
+    salon.fill()
+    assert Hold.objects.get().expires_at == NOW + 15 * MINUTE
+
+
+def test_a_visitors_deadline_is_that_of_the_slots_facility(salon: World) -> None:
+    own = salon.neighbour(kind="clinic")
+    own.join(service_id=None, any_facility=True)
+    salon.slot()
+    salon.fill()
+    hold = Hold.objects.get()
+    assert (hold.expires_at, hold.facility_id) == (NOW + 15 * MINUTE, salon.facility.pk)
+
+
+def test_a_slot_that_was_offered_before_is_a_cascade(clinic: World) -> None:
+    clinic.slot()
+    first, _ = clinic.join(at=NOW - 2 * DAY), clinic.join(at=NOW - DAY)
+    clinic.fill()
+    hold = Hold.objects.get()
+    assert (hold.entry_id, hold.source) == (first.pk, "scan")
+    worlds.decline(hold)
+    clinic.fill()
+    assert Hold.objects.get(status="offered").source == "cascade"
+
+
+def test_a_cascade_asks_one_after_another_and_nobody_twice(clinic: World) -> None:
+    clinic.slot()
+    waiting = [clinic.join(at=NOW - number * DAY) for number in (3, 2, 1)]
+    for entry in waiting:
+        assert clinic.fill().offers == 1
+        live = Hold.objects.get(status="offered")
+        assert live.entry_id == entry.pk
+        worlds.decline(live)
+    assert clinic.fill() == fill.Filled(fruitless=1)
+
+
+# Several slots, several people
+
+
+def test_one_pass_offers_every_slot_that_somebody_fits(clinic: World) -> None:
+    slots = [clinic.slot(at=NOW + DAY + n * HOUR) for n in range(4)]
+    waiting = [clinic.join(at=NOW - DAY + n * HOUR) for n in range(3)]
+    assert clinic.fill().offers == 3
+    assert _offers() == {slot.pk: entry.pk for slot, entry in zip(slots[:3], waiting, strict=True)}
+
+
+def test_who_waits_twice_gets_one_slot(clinic: World) -> None:
+    patient = clinic.patient()
+    clinic.join(patient=patient)
+    clinic.join(patient=patient, provider_id=clinic.provider.pk)
+    clinic.slot()
+    clinic.slot(at=NOW + 2 * DAY)
+    assert clinic.fill().offers == 1
+
+
+def test_of_overlapping_slots_the_one_that_ends_first_is_offered(clinic: World) -> None:
+    long = clinic.slot(at=NOW + DAY, minutes=90)
+    late = clinic.slot(at=NOW + DAY + 30 * MINUTE, minutes=45)
+    early = clinic.slot(at=NOW + DAY + 15 * MINUTE, minutes=30)
+    following = clinic.slot(at=NOW + DAY + 45 * MINUTE, minutes=60)
+    for _ in range(4):
+        clinic.join()
+    assert clinic.fill().offers == 2
+    assert set(_offers()) == {early.pk, following.pk}
+    assert Slot.objects.filter(pk__in=[long.pk, late.pk], status="open").count() == 2
+
+
+def test_of_twins_the_one_with_the_lesser_id_is_offered(clinic: World) -> None:
+    other = factories.ServiceFactory.create(tenant=clinic.tenant)
+    twins = [clinic.slot(service=service) for service in (None, clinic.service, other)]
+    for _ in range(3):
+        clinic.join(service_id=None)
+    assert clinic.fill().offers == 1
+    assert set(_offers()) == {min(slot.pk for slot in twins)}
+
+
+def test_a_slot_nobody_fits_does_not_stand_in_the_way_of_one_that_somebody_does(
+    clinic: World,
+) -> None:
+    other = factories.ServiceFactory.create(tenant=clinic.tenant)
+    unfit = clinic.slot(minutes=30, service=other)
+    fit = clinic.slot(minutes=60)
+    clinic.join()
+    assert clinic.fill() == fill.Filled(offers=1, fruitless=1)
+    assert set(_offers()) == {fit.pk}
+    assert list(Fruitless.objects.values_list("slot", flat=True)) == [unfit.pk]
+
+
+def test_a_slot_set_aside_for_an_overlap_is_not_written_off(clinic: World) -> None:
+    clinic.slot(minutes=30)
+    clinic.slot(minutes=60)
+    clinic.join()
+    clinic.fill()
+    assert not Fruitless.objects.exists()
+
+
+def test_overlapping_slots_of_two_providers_are_both_offered(clinic: World) -> None:
+    colleague = factories.ProviderFactory.create(tenant=clinic.tenant, facilities=[clinic.facility])
+    slots = {clinic.slot().pk, clinic.slot(provider=colleague).pk}
+    clinic.join()
+    clinic.join()
+    clinic.fill()
+    assert set(_offers()) == slots
+
+
+def test_a_pass_concerns_its_own_facility(clinic: World) -> None:
+    other = clinic.neighbour()
+    other.slot()
+    other.join()
+    clinic.slot()
+    assert clinic.fill().offers == 0
+    assert _offers() == {}
+
+
+# When nothing is offered
+
+
+@pytest.mark.parametrize(
+    ("now", "offers"),
+    [
+        (datetime(2030, 3, 4, 20, 59, 59, tzinfo=UTC), 1),
+        (datetime(2030, 3, 4, 21, tzinfo=UTC), 0),
+        (datetime(2030, 3, 4, 23, 59, tzinfo=UTC), 0),
+        (datetime(2030, 3, 5, 0, tzinfo=UTC), 0),
+        (datetime(2030, 3, 5, 7, 59, 59, tzinfo=UTC), 0),
+        (datetime(2030, 3, 5, 8, tzinfo=UTC), 1),
+    ],
+)
+def test_no_offer_is_made_in_quiet_hours(clinic: World, now: datetime, offers: int) -> None:
+    clinic.join()
+    clinic.slot(at=NOW + 5 * DAY)
+    assert clinic.fill(now=now).offers == offers
+    assert not Fruitless.objects.exists()
+
+
+def test_quiet_hours_are_the_facilitys_own(db: None) -> None:
+    world = worlds.build(timezone="America/New_York")
+    world.join()
+    world.slot(at=NOW + 5 * DAY)
+    assert world.fill(now=datetime(2030, 3, 4, 12, 59, tzinfo=UTC)).offers == 0
+    assert world.fill(now=datetime(2030, 3, 4, 13, tzinfo=UTC)).offers == 1
+
+
+@pytest.mark.parametrize(
+    ("zone", "hours", "now", "expected"),
+    [
+        # Across midnight, before and after it.
+        ("Europe/London", (21, 8), NIGHT, datetime(2030, 3, 5, 8, tzinfo=UTC)),
+        ("Europe/London", (21, 8), NIGHT + 4 * HOUR, datetime(2030, 3, 5, 8, tzinfo=UTC)),
+        ("Europe/London", (21, 8), NOW, None),
+        # Within one day.
+        ("Europe/London", (9, 11), NOW, datetime(2030, 3, 4, 11, tzinfo=UTC)),
+        ("Europe/London", (11, 12), NOW, None),
+        ("Europe/London", (8, 10), NOW, None),
+        ("Europe/London", (10, 11), NOW, datetime(2030, 3, 4, 11, tzinfo=UTC)),
+        # In other zones.
+        ("Asia/Kathmandu", (21, 8), NIGHT, datetime(2030, 3, 5, 2, 15, tzinfo=UTC)),
+        ("America/New_York", (21, 8), NOW, datetime(2030, 3, 4, 13, tzinfo=UTC)),
+        # Over the night on which the clocks go forward, and back.
+        ("Europe/London", (21, 8), datetime(2030, 3, 30, 22, tzinfo=UTC),
+         datetime(2030, 3, 31, 7, tzinfo=UTC)),
+        ("Europe/London", (21, 8), datetime(2030, 10, 26, 22, tzinfo=UTC),
+         datetime(2030, 10, 27, 8, tzinfo=UTC)),
+    ],
+)  # fmt: skip
+def test_quiet_hours_end_at_their_local_time(
+    db: None, zone: str, hours: tuple[int, int], now: datetime, expected: datetime | None
+) -> None:
+    world = worlds.build(timezone=zone)
+    policy = world.change(quiet_from=time(hours[0]), quiet_until=time(hours[1]))
+    assert fill.quiet_until(policy=policy, now=now) == expected
+
+
+def test_without_quiet_hours_offers_are_made_at_night(clinic: World) -> None:
+    clinic.change(quiet_from=None, quiet_until=None)
+    clinic.join()
+    clinic.slot(at=NOW + 5 * DAY)
+    assert clinic.fill(now=NIGHT).offers == 1
+
+
+def test_without_auto_invite_a_pass_offers_nothing(clinic: World) -> None:
+    clinic.change(auto_invite=False)
+    clinic.join()
+    clinic.slot()
+    assert clinic.fill() == fill.Filled()
+    assert fill.facilities(now=NOW) == []
+
+
+def test_a_facility_that_is_not_there_has_nothing_to_fill(db: None) -> None:
+    assert fill.fill(facility_id=uuid4(), now=NOW) == fill.Filled()
+
+
+def test_a_second_pass_over_a_facility_is_told_that_one_is_under_way(clinic: World) -> None:
+    clinic.join()
+    clinic.slot()
+    with elsewhere.locked(f"waitlist.fill:{clinic.facility.pk}"), pytest.raises(fill.Busy):
+        clinic.fill()
+    assert clinic.fill().offers == 1
+
+
+# Slots that nobody fitted
+
+
+@pytest.fixture
+def fruitless(clinic: World) -> World:
+    """A clinic with a slot that was tried in vain."""
+    clinic.slot(at=NOW + 9 * DAY)
+    assert clinic.fill() == fill.Filled(fruitless=1)
+    return clinic
+
+
+def test_nobody_is_written_down_with_what_the_queue_was_like(clinic: World) -> None:
+    clinic.join(latest=NOW + HOUR, any_facility=True)
+    slot = clinic.slot(at=NOW + 2 * DAY)
+    clinic.fill()
+    tried = Fruitless.objects.get()
+    assert (tried.slot_id, tried.tried_at, tried.tenant_id) == (slot.pk, NOW, clinic.tenant.pk)
+    assert (tried.revision, tried.visitors_revision) == (1, 1)
+
+
+def test_what_was_tried_in_vain_is_not_tried_again_for_a_day(fruitless: World) -> None:
+    assert fruitless.fill(now=NOW + DAY - MINUTE) == fill.Filled()
+    assert fruitless.fill(now=NOW + DAY) == fill.Filled(fruitless=1)
+    assert Fruitless.objects.get().tried_at == NOW + DAY
+    assert fruitless.fill(now=NOW + DAY + HOUR) == fill.Filled()
+
+
+def test_whoever_joins_lets_it_be_tried_again(fruitless: World) -> None:
+    fruitless.join()
+    assert fruitless.fill() == fill.Filled(offers=1)
+
+
+def test_an_edit_lets_it_be_tried_again(clinic: World) -> None:
+    entry = clinic.join(latest=NOW + HOUR)
+    clinic.slot()
+    assert clinic.fill().fruitless == 1
+    entries.update(entry_id=entry.pk, wishes={"latest": None}, actor=STAFF, now=NOW)
+    assert clinic.fill().offers == 1
+
+
+def test_who_is_requeued_lets_it_be_tried_again(clinic: World) -> None:
+    hold = clinic.offer()
+    clinic.slot(at=NOW + 3 * DAY)
+    assert clinic.fill().fruitless == 1
+    worlds.decline(hold)
+    assert clinic.fill().offers == 1
+
+
+def test_who_lapses_and_is_requeued_lets_it_be_tried_again(clinic: World) -> None:
+    clinic.offer()
+    clinic.slot(at=NOW + 5 * DAY)
+    assert clinic.fill().fruitless == 1
+    assert holds.expire_due(now=NOW + DAY, limit=10) == 1
+    assert clinic.fill(now=NOW + DAY - MINUTE).offers == 1
+
+
+def test_a_new_policy_lets_it_be_tried_again(fruitless: World) -> None:
+    fruitless.change(match_days=10)
+    assert fruitless.fill() == fill.Filled(fruitless=1)
+
+
+def test_a_visitor_who_joins_elsewhere_lets_it_be_tried_again(fruitless: World) -> None:
+    fruitless.neighbour().join(service_id=None, any_facility=True)
+    assert fruitless.fill() == fill.Filled(offers=1)
+
+
+def test_who_joins_elsewhere_to_stay_there_does_not(fruitless: World) -> None:
+    fruitless.neighbour().join(service_id=None)
+    worlds.build().join(any_facility=True)
+    assert fruitless.fill() == fill.Filled()
+
+
+def test_a_new_slot_is_tried_beside_one_that_was_tried_in_vain(fruitless: World) -> None:
+    fruitless.slot(at=NOW + 4 * DAY)
+    assert fruitless.fill() == fill.Filled(fruitless=1)
+    assert Fruitless.objects.count() == 2
+
+
+# Where a pass may find something to do
+
+
+def test_facilities_are_those_with_a_slot_and_somebody_waiting(clinic: World) -> None:
+    clinic.slot()
+    assert fill.facilities(now=NOW) == []
+    clinic.join()
+    without_slot = clinic.neighbour()
+    without_slot.join()
+    held = worlds.build()
+    held.offer()
+    assert fill.facilities(now=NOW) == [clinic.facility.pk]
+
+
+def test_facilities_that_only_a_visitor_can_use_are_among_them(clinic: World) -> None:
+    clinic.slot()
+    own = clinic.neighbour()
+    own.join(service_id=None)
+    assert fill.facilities(now=NOW) == []
+    own.join(service_id=None, any_facility=True)
+    assert fill.facilities(now=NOW) == [clinic.facility.pk]
+
+
+def test_slots_out_of_reach_do_not_count(clinic: World) -> None:
+    clinic.join()
+    clinic.slot(at=NOW + 30 * MINUTE)
+    clinic.slot(at=NOW + 30 * DAY + timedelta(seconds=1))
+    assert fill.facilities(now=NOW) == []
+
+
+# What clashes
+
+
+def test_an_entry_that_changed_since_it_was_read_costs_one_offer_and_not_the_batch(
+    clinic: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clinic.slot()
+    clinic.slot(at=NOW + 2 * DAY)
+    changed, other = clinic.join(at=NOW - 2 * DAY), clinic.join()
+    match = fill.match
+
+    def match_and_let_somebody_edit(**arguments: Any) -> Any:
+        found = match(**arguments)
+        entries.update(entry_id=changed.pk, wishes={"urgency": 1}, actor=STAFF, now=NOW)
+        return found
+
+    monkeypatch.setattr(fill, "match", match_and_let_somebody_edit)
+    assert clinic.fill() == fill.Filled(offers=1, clashes=1)
+    assert [entry for _, entry in worlds.offered()] == [other.pk]
+
+
+def test_an_offer_to_a_patient_who_just_got_another_costs_one_offer_and_not_the_batch(
+    clinic: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patient, elsewhere = clinic.patient(), clinic.neighbour()
+    clinic.slot()
+    clinic.slot(at=NOW + 2 * DAY)
+    clinic.join(patient=patient, at=NOW - 2 * DAY)
+    other = clinic.join()
+    theirs = elsewhere.join(patient=patient)
+    match = fill.match
+
+    def match_and_let_somebody_offer(**arguments: Any) -> Any:
+        found = match(**arguments)
+        monkeypatch.setattr(fill, "match", match)
+        elsewhere.offer(entry=theirs, slot=elsewhere.slot())
+        return found
+
+    monkeypatch.setattr(fill, "match", match_and_let_somebody_offer)
+    assert clinic.fill() == fill.Filled(offers=1, clashes=1)
+    assert {entry for _, entry in worlds.offered()} == {other.pk, theirs.pk}

@@ -1,0 +1,56 @@
+"""Forms of the admin: what an action on an entry has to ask, and what a policy is checked by."""
+
+from typing import Any, ClassVar
+
+from django import forms
+from unfold.widgets import (
+    UnfoldAdminCheckboxSelectMultipleWidget,
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextareaWidget,
+)
+
+from audit.pages import FunctionForm
+from waitlist.models import EntryNote, WaitlistEntry
+
+#: Why an entry ends: codes, since the reason is in the event log.
+REASONS = (
+    ("no_longer_needed", "It is no longer needed"),
+    ("booked_elsewhere", "Booked elsewhere"),
+    ("unreachable", "The requester cannot be reached"),
+    ("duplicate", "The requester waits twice"),
+    ("other", "Another reason"),
+)
+
+WEEKDAYS = tuple(
+    enumerate(("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"), 1)
+)
+
+
+class EndForm(forms.Form):
+    """Why an entry is cancelled."""
+
+    reason = forms.ChoiceField(choices=REASONS, widget=UnfoldAdminSelectWidget)
+    notes = forms.CharField(required=False, widget=UnfoldAdminTextareaWidget)
+
+
+class EntryForm(FunctionForm):
+    """What a requester wishes."""
+
+    preferred_days = forms.TypedMultipleChoiceField(
+        choices=WEEKDAYS, coerce=int, required=False, widget=UnfoldAdminCheckboxSelectMultipleWidget
+    )
+
+    class Meta:
+        model = WaitlistEntry
+        exclude = ()  # the page says which
+        help_texts: ClassVar = {"earliest": "in UTC", "latest": "in UTC"}
+
+
+class NoteForm(forms.ModelForm[EntryNote]):
+    """A note, in a few words."""
+
+    text: Any = forms.CharField(widget=UnfoldAdminTextareaWidget(attrs={"rows": 2}))
+
+    class Meta:
+        model = EntryNote
+        fields = ("text",)
