@@ -214,7 +214,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     # What a killed worker held is looked for every 5 s (interval × throttle).
     "unacked_restore_interval": 5,
     "unacked_restore_throttle": 1,
-    # Who sends a task on commit does not wait for a broker that is away: a sweep does the work later.
+    # Who sends a task on commit does not wait for a broker that is away: a sweep does the work.
     "max_retries": 1,
     "interval_start": 0,
     "socket_connect_timeout": 2,
