@@ -126,9 +126,7 @@ def reschedule(*, appointment_id: UUID, slot_id: UUID, actor: Actor, now: dateti
     appointment = _get(appointment_id=appointment_id)
     old_id = appointment.slot_id
     old, new = slots.lock_for_claim(slot_ids=[old_id, slot_id], patient_id=appointment.patient_id)
-    appointment = lock_booked(appointment_id=appointment_id)
-    if appointment.slot_id != old.pk:
-        raise NotBooked(f"Appointment {appointment_id} was moved meanwhile.", field="appointment")
+    appointment = lock_at(appointment_id=appointment_id, slot_id=old.pk)
     if old.pk == new.pk:
         raise slots.SlotTaken(f"Slot {slot_id} is the appointment's own.", field="slot")
     slots.land(slot_ids=[old.pk], was=Slot.Status.BOOKED, actor=actor, now=now)
@@ -177,6 +175,14 @@ def lock_booked(*, appointment_id: UUID) -> Appointment:
     """
     slot_id = _get(appointment_id=appointment_id).slot_id
     slots.lock(slot_ids=[slot_id])
+    return lock_at(appointment_id=appointment_id, slot_id=slot_id)
+
+
+def lock_at(*, appointment_id: UUID, slot_id: UUID) -> Appointment:
+    """Lock an appointment whose slot, as it was read before, is locked.
+
+    :raises NotBooked: if it is not booked any more, or was moved to another slot meanwhile.
+    """
     appointment = Appointment.objects.select_for_update(no_key=True).get(pk=appointment_id)
     if appointment.status != Appointment.Status.BOOKED or appointment.slot_id != slot_id:
         raise NotBooked(f"Appointment {appointment_id} is not booked.", field="appointment")

@@ -74,6 +74,7 @@ def invite_for(
         _lock(slot=slot, entry_id=entry_id, actor=actor, now=now)
     else:
         slots.lock_for_claim(slot_ids=[slot.pk])
+    appointments.lock_at(appointment_id=appointment_id, slot_id=slot.pk)
     appointments.cancel(appointment_id=appointment_id, reason=reason, actor=actor, now=now)
     slot.refresh_from_db()
     slots.check_claimable(slot=slot, now=now)

@@ -232,7 +232,7 @@ def desk(db: None) -> Desk:
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(change=st.sampled_from(CHANGES), plan=PLANS, later=PLANS)
 def test_slots_are_what_the_rules_call_for(

@@ -33,7 +33,7 @@ class Pair:
         """Whether a pass offers the slot to the entry."""
         filled = self.world.fill()
         offered = (self.slot.pk, self.entry.pk) in worlds.offered()
-        assert offered == (filled.offers == 1)
+        assert (offered, filled.clashes) == (filled.offers == 1, 0)
         return offered
 
     def wish(self, **wishes: object) -> None:

@@ -149,6 +149,16 @@ def test_who_declines_waits_again_in_their_place(clinic: World, hold: Hold) -> N
     assert clinic.queue.revision == revision + 1
 
 
+@pytest.mark.parametrize(("any_facility", "more"), [(False, 0), (True, 1)])
+def test_who_waits_again_counts_the_visitors_on_if_one(
+    clinic: World, any_facility: bool, more: int
+) -> None:
+    hold = clinic.offer(entry=clinic.join(any_facility=any_facility))
+    before = clinic.queue.visitors_revision
+    worlds.decline(hold)
+    assert clinic.queue.visitors_revision == before + more
+
+
 def test_where_the_policy_says_so_who_declines_is_cancelled(clinic: World) -> None:
     clinic.change(on_decline="cancel")
     hold = clinic.offer()

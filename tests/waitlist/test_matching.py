@@ -135,7 +135,7 @@ WISHES = st.fixed_dictionaries(
         "preferred_time": st.sampled_from(["any", "any", "morning", "afternoon", "evening"]),
         "earliest": st.none() | HOURS,
         "latest": st.none() | HOURS,
-        "rank_key": st.sampled_from([0.0, 1.0, 2.0]),
+        "rank_key": st.sampled_from([-2.0, -1.0, 0.0, 1.0]),
         "joined": st.integers(0, 3),
         "offers_made": st.sampled_from([0, 0, 1]),
     }

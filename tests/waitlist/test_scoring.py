@@ -218,3 +218,23 @@ def test_a_visitor_of_a_better_score_goes_before_people_of_the_facility(clinic: 
     )
     visitor = clinic.neighbour().join(service_id=None, any_facility=True)
     assert _served(clinic, [local, local_elsewhere, visitor]) == [local, visitor, local_elsewhere]
+
+
+def test_in_one_pass_people_of_the_facility_choose_before_visitors(clinic: World) -> None:
+    clinic.change(match_provider=70, match_location=0)
+    visitor = clinic.neighbour().join(service_id=None, any_facility=True, at=NOW - 9 * DAY)
+    local = clinic.join(at=NOW - HOUR)
+    first, second = clinic.slot(at=NOW + DAY), clinic.slot(at=NOW + 2 * DAY)
+    clinic.fill()
+    assert worlds.offered() == {(first.pk, local.pk), (second.pk, visitor.pk)}
+
+
+def test_of_a_patients_entries_the_one_that_fits_best_is_offered(clinic: World) -> None:
+    colleague = factories.ProviderFactory.create(tenant=clinic.tenant, facilities=[clinic.facility])
+    patient = clinic.patient()
+    local = clinic.join(patient=patient, provider_id=colleague.pk)
+    visitor = clinic.neighbour().join(patient=patient, service_id=None, any_facility=True)
+    slot = clinic.slot()
+    assert (_score(slot, local), _score(slot, visitor)) == (60, 70)
+    clinic.fill()
+    assert worlds.offered() == {(slot.pk, visitor.pk)}

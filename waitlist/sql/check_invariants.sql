@@ -34,6 +34,9 @@ LEFT JOIN scheduling_appointment AS appointment
     ON appointment.slot_id = slot.id AND appointment.status <> 'cancelled'
 WHERE (slot.status = 'booked') <> (appointment.id IS NOT NULL)
 UNION ALL
+SELECT 3, 'slot booked for two', slot_id
+FROM scheduling_appointment WHERE status <> 'cancelled' GROUP BY slot_id HAVING count(*) > 1
+UNION ALL
 SELECT 3, 'slot reserved without a deadline, or the reverse', id
 FROM scheduling_slot WHERE (status = 'reserved') <> (reserved_until IS NOT NULL)
 UNION ALL
@@ -44,6 +47,13 @@ WHERE (entry.status = 'offered') <> (hold.id IS NOT NULL)
 UNION ALL
 SELECT 4, 'entry converted to nothing, or the reverse', id
 FROM waitlist_waitlistentry WHERE (status = 'converted') <> (appointment_id IS NOT NULL)
+UNION ALL
+SELECT 4, 'appointment from the waitlist that no entry, or more than one, was converted to', appointment.id
+FROM scheduling_appointment AS appointment
+LEFT JOIN waitlist_waitlistentry AS entry ON entry.appointment_id = appointment.id
+WHERE appointment.source = 'waitlist'
+GROUP BY appointment.id
+HAVING count(entry.id) <> 1
 UNION ALL
 SELECT 4, 'entry ended without a time, or the reverse', id
 FROM waitlist_waitlistentry WHERE (status IN ('waiting', 'offered')) <> (closed_at IS NULL)
