@@ -25,7 +25,7 @@ from unfold.widgets import UnfoldAdminEmailInputWidget, UnfoldAdminTextInputWidg
 
 from accounts import access
 from accounts.access import Right
-from accounts.models import Membership, Tenant, User
+from accounts.models import IdempotencyKey, Invitation, Membership, Tenant, User
 from audit.columns import EMPTY, label, link
 from audit.filters import DayFilter, KindFilter
 from audit.models import Event
@@ -335,3 +335,24 @@ class EventAdmin(InTenant, Admin):
                 url = reverse(name, args=[id])
                 return format_html('<a href="{}" class="text-link">{} {}</a>', url, subject, id)
         return f"{subject} {id}"
+
+
+@admin.register(Invitation)
+class InvitationAdmin(TenantAdmin):
+    """Who was asked to join, as what, and whether they did; made and withdrawn over the API."""
+
+    right = edit_right = Right.MANAGE
+    list_display = ("email", "role", "created_at", "expires_at", "mailed_at", "accepted_at")
+    list_filter = ("role",)
+    search_fields = ("email", "name")
+    fields = (
+        "tenant", "email", "name", "role", "invited_by", "expires_at", "mailed_at", "accepted_at",
+    )  # fmt: skip
+
+
+@admin.register(IdempotencyKey)
+class IdempotencyKeyAdmin(Admin):
+    """Writes that were answered. What was answered stays out of sight: it is the caller's."""
+
+    list_display = ("key", "caller", "status", "created_at")
+    fields = ("key", "caller", "status", "created_at")

@@ -6,6 +6,7 @@ both are there or neither. Answers of 500 and more are not kept: those may be tr
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -31,13 +32,13 @@ class InFlight(Refused):
     code = "in_flight"
 
 
+@dataclass(frozen=True, kw_only=True)
 class Answer:
     """What was answered: a status, a body of JSON values and a few headers."""
 
-    def __init__(self, *, status: int, body: Any, headers: dict[str, str]) -> None:
-        self.status = status
-        self.body = body
-        self.headers = headers
+    status: int
+    body: Any
+    headers: dict[str, str]
 
 
 def fingerprint(*, method: str, path: str, body: bytes) -> str:

@@ -74,7 +74,11 @@ class ApiView(APIView):
                 subject_id=request.auth.user_id,
                 actor=request.auth.actor,
                 at=clock.now(),
-                data={"reason": "role", "route": match.url_name, "method": request.method},
+                data={
+                    "reason": "role",
+                    "route": match.url_name,
+                    "method": (request.method or "").lower(),
+                },
             )
         return super().permission_denied(request, message, code)
 

@@ -63,7 +63,7 @@ KINDS: dict[str, frozenset[str]] = {
 CODE = r"[a-z][a-z0-9_]{0,49}"
 # A code; a UUID; a date or a time of ISO 8601.
 PLAIN = re.compile(
-    r"[a-z][a-z0-9_]*|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+    r"[a-z][a-z0-9_-]*|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
     r"|\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d))?"
 )
 

@@ -2,6 +2,7 @@ from datetime import timedelta
 
 from django.contrib.postgres.constraints import ExclusionConstraint
 from django.contrib.postgres.fields import DateTimeRangeField, RangeOperators
+from django.contrib.postgres.indexes import GistIndex
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models import F, Func, Q
@@ -302,6 +303,7 @@ class TimeBlock(Versioned):
     class Meta:
         triggers = [triggers.touch(version=True)]
         constraints = [models.CheckConstraint(name="timeblock_period", condition=PERIOD)]
+        indexes = [GistIndex(fields=["facility", "period"], name="timeblock_facility")]
 
     def __str__(self) -> str:
         return str(self.period)

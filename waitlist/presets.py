@@ -82,13 +82,14 @@ OPEN_QUEUES = """
 INSERT INTO waitlist_queue (facility_id, tenant_id)
 SELECT id, tenant_id FROM made;
 INSERT INTO waitlist_waitlistpolicy
-SELECT (jsonb_populate_record(
+SELECT policy.*
+FROM made
+CROSS JOIN LATERAL jsonb_populate_record(
     NULL::waitlist_waitlistpolicy,
     '<presets>'::jsonb -> made.kind || jsonb_build_object(
         'id', uuidv7(), 'tenant_id', made.tenant_id, 'facility_id', made.id,
         'created_at', statement_timestamp(), 'updated_at', statement_timestamp(), 'version', 1
     )
-)).*
-FROM made;
+) AS policy;
 RETURN NULL;
 """.replace("<presets>", json.dumps(PRESETS))

@@ -103,7 +103,12 @@ def test_of_two_accepts_the_second_gets_as_far_as_each_layer_lets_it(
         assert bool(invariants.breaches()) == (loser is None)
 
 
-REFUSALS = {holds.HoldClosed, entries.EntryClosed, slots.SlotBlocked, slots.SlotTaken}
+REFUSALS: set[type[Exception]] = {
+    holds.HoldClosed,
+    entries.EntryClosed,
+    slots.SlotBlocked,
+    slots.SlotTaken,
+}
 
 
 def check(*, hold: Hold, outcomes: list[race.Outcome]) -> None:
