@@ -77,7 +77,7 @@ class ApiView(APIView):
                 data={
                     "reason": "role",
                     "route": match.url_name,
-                    "method": (request.method or "").lower(),
+                    "method": str(request.method).lower(),
                 },
             )
         return super().permission_denied(request, message, code)

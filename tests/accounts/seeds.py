@@ -6,7 +6,7 @@ from itertools import count
 
 from django.contrib import admin
 
-from accounts.models import Membership, Tenant, User
+from accounts.models import IdempotencyKey, Invitation, Membership, Tenant, User
 from audit import clock
 from audit.events import SYSTEM
 from audit.models import Event, EventSeq, JobRun
@@ -59,6 +59,13 @@ def plant(*, name: str) -> Seed:
 def grow(*, seed: Seed, name: str) -> None:
     """Add a row to every table, each with others of its own to refer to."""
     n, tenant, now = next(number), seed.tenant, clock.now()
+    Invitation.objects.create(
+        tenant=tenant, email=f"guest{n}@{tenant.slug}.example", role="staff", expires_at=now
+    )
+    IdempotencyKey.objects.create(
+        caller=str(seed.admin.pk), key=str(n), fingerprint="0" * 64, status=200, headers={},
+        created_at=now,
+    )  # fmt: skip
     start = factories.tomorrow() + timedelta(days=1)
     named = {"tenant": tenant, "name": f"{name} {n}"}
     seed.facility = factories.FacilityFactory.create(**named, slug=f"{name.lower()}-{n}")

@@ -9,7 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django_celery_beat.models import PeriodicTask
 
-from accounts.models import Membership, Tenant, User
+from accounts.models import IdempotencyKey, Invitation, Membership, Tenant, User
 from audit import clock
 from audit.models import Event, EventSeq, JobRun, Unrelayed
 from config.sidebar import navigation
@@ -35,7 +35,7 @@ ADDED_BY_STAFF: set[type[Model]] = {
 }  # fmt: skip
 ADDED_BY_ADMINS = ADDED_BY_STAFF | {Membership}
 ADDED = ADDED_BY_ADMINS | {Tenant, User}
-OPERATED = {Tenant, User, JobRun, EventSeq, Unrelayed}
+OPERATED = {Tenant, User, IdempotencyKey, JobRun, EventSeq, Unrelayed}
 
 
 @pytest.fixture
@@ -62,7 +62,10 @@ def test_every_table_has_pages() -> None:
 def test_pages(client: Client, seed: Seed, superuser: User, who: str) -> None:
     """Every list, add and change page opens for those who may, and for nobody else."""
     client.force_login(superuser if who == "superuser" else getattr(seed, who))
-    hidden: dict[str, set[type[Model]]] = {"admin": OPERATED, "staff": OPERATED | {Membership}}
+    hidden: dict[str, set[type[Model]]] = {
+        "admin": OPERATED,
+        "staff": OPERATED | {Membership, Invitation},
+    }
     added: dict[str, set[type[Model]]] = {"admin": ADDED_BY_ADMINS, "staff": ADDED_BY_STAFF}
     for model in MODELS:
         seen = 403 if model in hidden.get(who, ()) else 200
