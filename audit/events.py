@@ -137,7 +137,9 @@ def _is_plain(value: object) -> bool:
     """Whether a value is a number, a code, an id or a time, or a list of them, and no text."""
     if isinstance(value, list):
         return all(_is_plain(one) for one in value)
-    return not isinstance(value, str) or PLAIN.fullmatch(value) is not None
+    if isinstance(value, str):
+        return PLAIN.fullmatch(value) is not None
+    return value is None or isinstance(value, int | float)
 
 
 def announce(*, kind: str, ids: Iterable[UUID]) -> None:

@@ -6,8 +6,9 @@ from typing import Any
 from uuid import UUID
 
 from celery import Task, current_app
-from django.db import InterfaceError, OperationalError, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models import F
+from django.db.models.functions import Now
 
 from audit import clock
 from audit.errors import Refused
@@ -69,7 +70,8 @@ class Job(Task):  # type: ignore[type-arg]
         einfo: Any,
     ) -> None:
         """Note why the attempt failed, or that the task asked for another; the run goes on."""
-        JobRun.objects.filter(task_id=task_id).update(
+        _write(
+            task_id=task_id,
             state=JobRun.State.WAITING,
             error_class=_name(exc) if exc else "",
             trace=_trace(exc) if exc else "",
@@ -93,7 +95,13 @@ class Job(Task):  # type: ignore[type-arg]
 
 
 def _close(*, task_id: str, **columns: Any) -> None:
-    JobRun.objects.filter(task_id=task_id).update(finished_at=clock.now(), **columns)
+    _write(task_id=task_id, finished_at=Now(), **columns)
+
+
+def _write(*, task_id: str, **columns: Any) -> None:
+    if not connection.in_atomic_block and not connection.is_usable():
+        connection.close()  # what failed is the connection itself
+    JobRun.objects.filter(task_id=task_id).update(**columns)
 
 
 def _name(exc: BaseException) -> str:

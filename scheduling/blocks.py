@@ -63,13 +63,15 @@ def create(
     under = slots.lock(
         slot_ids=_under(facility_id=facility_id, provider_id=provider_id, period=period)
     )
-    block = TimeBlock.objects.create(
+    block = TimeBlock(
         tenant_id=facility.tenant_id,
         facility=facility,
         provider_id=provider_id,
         period=period,
         reason=reason,
     )
+    block.clean_fields(exclude={"id", "tenant", "facility", "provider", "period", "version"})
+    block.save()
     reserved = [slot for slot in under if slot.status == Slot.Status.RESERVED]
     slots.drop_reservations(slots=reserved, reason="blocked", actor=actor, now=now)
     ids = [slot.pk for slot in under]

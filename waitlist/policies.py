@@ -48,6 +48,8 @@ def change(
     for name, value in changes.items():
         if name in DURATIONS and not isinstance(value, timedelta | str | None):
             raise ValidationError({name: "Give a duration."})
+        if isinstance(value, float):
+            raise ValidationError({name: "Give a whole number."})
         setattr(policy, name, value)
     check(policy=policy)
     policy.save(update_fields=sorted(changes))

@@ -65,6 +65,8 @@ def _check_wishes(*, entry: WaitlistEntry, tenant_id: UUID) -> None:
     days: Any = entry.preferred_days
     if not isinstance(days, list) or not all(type(day) is int and 0 < day < 8 for day in days):
         raise ValidationError({"preferred_days": "Give a list of weekdays, 1 (Monday) to 7."})
+    if isinstance(entry.urgency, float):
+        raise ValidationError({"urgency": "Give a whole number."})
     entry.clean_fields(
         exclude={field.name for field in entry._meta.fields} - WISHES  # ids are checked below
     )

@@ -108,6 +108,33 @@ def test_one_bad_event_keeps_the_whole_batch_out() -> None:
 
 
 @pytest.mark.parametrize(
+    "value",
+    [
+        "Ada Lovelace",
+        "Ada",
+        "ada@example.com",
+        "+442071838750",
+        ["moved", "Ada Lovelace"],
+        {"name": "Ada Lovelace"},
+        [{"name": "Ada Lovelace"}],
+    ],
+)
+def test_data_holds_no_text_whatever_its_key(value: Any) -> None:
+    with pytest.raises(UnknownFact) as caught:
+        _record("waitlist.cancelled", data={"reason": value})
+    assert "Ada" not in str(caught.value)
+    assert not Event.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "value", ["moved", str(FACILITY), NOW.isoformat(), "2030-03-04", 1.5, True, None, ["a", "b"]]
+)
+def test_data_holds_codes_ids_times_and_numbers(value: Any) -> None:
+    _record("waitlist.cancelled", data={"reason": value})
+    assert Event.objects.get().data == {"reason": value}
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "Ada Lovelace",

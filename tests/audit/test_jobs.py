@@ -66,13 +66,6 @@ def run_out_of_time() -> None:
     raise SoftTimeLimitExceeded
 
 
-@shared_task
-def break_the_transaction() -> None:
-    """Leave an error of the database behind."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT * FROM accounts_user WHERE email = 'x' AND 1 / (id - id) = 1")
-
-
 def _run(task: Any, *args: Any, task_id: str | None = None) -> JobRun:
     """Run a task as a worker would, here."""
     key = task_id or str(uuid4())
@@ -160,6 +153,22 @@ def test_a_redelivered_task_is_one_more_attempt_of_the_same_run() -> None:
         "succeeded", 2, "", ""
     )  # fmt: skip
     assert second.started_at == first.started_at
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(("hook", "state"), [("on_failure", "failed"), ("on_retry", "waiting")])
+def test_a_run_that_lost_its_connection_is_still_written_down(hook: str, state: str) -> None:
+    run = JobRun.objects.create(task="x", state=State.RUNNING)
+    assert connection.connection is not None
+    connection.connection.close()
+    try:
+        with pytest.raises(OperationalError) as lost:
+            JobRun.objects.count()
+        getattr(count, hook)(lost.value, str(run.task_id), (), {}, None)
+    finally:
+        connection.close()
+    run.refresh_from_db()
+    assert (run.state, run.error_class) == (state, "django.db.utils.OperationalError")
 
 
 def test_every_task_of_ours_keeps_its_runs() -> None:

@@ -149,6 +149,20 @@ def test_a_block_that_is_empty_or_over_is_refused(
     assert not TimeBlock.objects.exists()
 
 
+def test_a_reason_that_is_too_long_is_refused(clinic: World) -> None:
+    with pytest.raises(ValidationError) as caught:
+        blocks.create(
+            facility_id=clinic.facility.pk,
+            provider_id=None,
+            starts_at=START,
+            ends_at=START + HOUR,
+            reason="x" * 201,
+            actor=STAFF,
+            now=NOW,
+        )
+    assert set(caught.value.message_dict) == {"reason"}
+
+
 def test_a_block_may_begin_in_the_past(clinic: World) -> None:
     slot = clinic.slot(at=NOW + MINUTE)
     _block(clinic, start=NOW - HOUR, minutes=120)

@@ -22,6 +22,21 @@ REFUSED: dict[str, list[str]] = {
         " VALUES (%(tenant)s, %(member)s, 'staff')"
     ],
     "membership_role": ["UPDATE accounts_membership SET role = 'owner' WHERE user_id = %(member)s"],
+    "invitation_role": [
+        "INSERT INTO accounts_invitation"
+        " (tenant_id, email, role, name, phone, language, patient_id, expires_at)"
+        " VALUES (%(tenant)s, 'a@example.com', 'owner', '', '', 'en', NULL, now())"
+    ],
+    "invitation_patient": [
+        "INSERT INTO accounts_invitation"
+        " (tenant_id, email, role, name, phone, language, patient_id, expires_at)"
+        " VALUES (%(tenant)s, 'a@example.com', 'staff', '', '', 'en', uuidv7(), now())"
+    ],
+    "idempotency_key": [
+        "INSERT INTO accounts_idempotencykey"
+        " (caller, key, fingerprint, status, headers, created_at)"
+        " SELECT 'me', 'once', '', 200, '{}', now() FROM generate_series(1, 2)"
+    ],
     "facility_slug": ["UPDATE scheduling_facility SET slug = 'other' WHERE id = %(facility)s"],
     "facility_kind": ["UPDATE scheduling_facility SET kind = 'hotel' WHERE id = %(facility)s"],
     "provider_facility_once": [

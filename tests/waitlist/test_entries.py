@@ -1,7 +1,7 @@
 """Joining, changing one's wishes, leaving, being asked, and running out of time."""
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -263,6 +263,8 @@ BAD_WISHES: list[tuple[str, dict[str, Any]]] = [
     ("urgency", {"urgency": 4}),
     ("urgency", {"urgency": -1}),
     ("urgency", {"urgency": "very"}),
+    ("urgency", {"urgency": 1.5}),
+    ("urgency", {"urgency": float("inf")}),
     ("preferred_time", {"preferred_time": "night"}),
     ("preferred_time", {"preferred_time": None}),
     ("preferred_days", {"preferred_days": [0]}),
@@ -283,6 +285,8 @@ BAD_WISHES: list[tuple[str, dict[str, Any]]] = [
     ("dates_flexible", {"dates_flexible": "perhaps"}),
     ("metadata", {"metadata": None}),
     ("metadata", {"metadata": ["list"]}),
+    ("metadata", {"metadata": {"what": float("nan")}}),
+    ("metadata", {"metadata": {"what": "a\x00b"}}),
     ("metadata", {"metadata": {"what": object()}}),
     ("provider_id", {"provider_id": "no id"}),
     ("service_id", {"service_id": "no id"}),
@@ -320,6 +324,12 @@ def test_a_bad_wish_changes_nothing_of_an_entry(
     assert field.removesuffix("_id") in _names(caught.value)
     assert model_to_dict(WaitlistEntry.objects.get(pk=entry.pk)) == before
     assert Event.objects.count() == events
+
+
+def test_a_date_that_no_calendar_holds_with_its_grace_is_refused(venue: World) -> None:
+    with pytest.raises(ValidationError) as caught:
+        venue.join(latest=datetime(9999, 12, 31, tzinfo=UTC))
+    assert set(caught.value.message_dict) == {"latest"}
 
 
 def test_whoever_joins_counts_the_queue_on_and_visitors_only_if_one(clinic: World) -> None:

@@ -35,7 +35,8 @@ TIMES = ("quiet_from", "quiet_until")
 BREAKER = {"breaker_threshold": 3, "breaker_timeout": DAY}
 
 BAD: list[tuple[str, Any]] = [
-    *((name, value) for name in NUMBERS for value in ("many", None, -1, "")),
+    *((name, value) for name in NUMBERS for value in ("many", None, -1, "", float("nan"))),
+    *((name, value) for name in NUMBERS for value in (float("inf"), 10.5, [10])),
     *((name, value) for name in LIMITS for value in ("many", -1)),
     *((name, value) for name in CHOICES for value in ("chance", "", None)),
     *((name, "soon") for name in DURATIONS),
