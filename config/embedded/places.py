@@ -11,6 +11,7 @@ from pathlib import Path
 from subprocess import Popen
 from typing import Any, Protocol
 
+from config.embedded import locks
 from config.embedded.errors import EmbeddedError
 
 #: Folders for when the project's own cannot serve. Anybody may write there: owners are checked.
@@ -18,6 +19,7 @@ SHARED_DATA = Path("/var/tmp")
 SHARED_SOCKETS = Path("/tmp")
 
 #: A Unix socket's path has at most 107 bytes; this leaves room for the longest name below `run/`.
+PREPARE_SECONDS = 30.0
 SOCKET_FOLDER_LIMIT = 80
 
 #: PostgreSQL refuses to run as root: root's runs as this account.
@@ -111,7 +113,9 @@ def prepare(*, folder: Path, kind: Kind, scratch: bool) -> Place:
     run = home / "run"
     if len(os.fsencode(run)) > SOCKET_FOLDER_LIMIT:
         run = SHARED_SOCKETS / f"backfill-{digest(path=run)}"
-    own(path=run, mode=0o700, uid=uid, gid=gid)
+    # Made and handed over in two steps, between which another start must not look at it.
+    with locks.held(path=home / "prepare.lock", timeout=PREPARE_SECONDS):
+        own(path=run, mode=0o700, uid=uid, gid=gid)
     return Place(home=home, run=run, scratch=scratch, uid=uid, gid=gid)
 
 
