@@ -7,6 +7,8 @@ from itertools import pairwise
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from django.db import connection
+
 from audit.models import Event
 from scheduling.models import Appointment, Slot, TimeBlock
 from waitlist.models import Hold, WaitlistEntry, WaitlistPolicy
@@ -38,24 +40,35 @@ class Rows:
 
     @classmethod
     def read(cls) -> "Rows":
-        """Read them all."""
-        rows = cls(
-            dict(Slot.objects.order_by("pk").values_list("pk", "status")),
-            dict(WaitlistEntry.objects.order_by("pk").values_list("pk", "status")),
-            dict(Hold.objects.order_by("pk").values_list("pk", "status")),
-            {
-                pk: (status, slot)
-                for pk, status, slot in Appointment.objects.order_by("pk").values_list(
-                    "pk", "status", "slot"
-                )
-            },
-        )
-        active = WaitlistEntry.objects.filter(closed_at=None)
-        for facility, pk in active.order_by("-rank_key", "joined_at", "pk").values_list(
-            "facility", "pk"
-        ):
-            rows.queues.setdefault(facility, []).append(pk)
+        """Read them all, in an order that does not hang on ids made in one statement."""
+        rows = cls()
+        with connection.cursor() as cursor:
+            cursor.execute(READ)
+            for what, pk, status, other in cursor.fetchall():
+                if what == "slot":
+                    rows.slots[pk] = status
+                elif what == "hold":
+                    rows.holds[pk] = status
+                elif what == "appointment":
+                    rows.appointments[pk] = (status, other)
+                else:
+                    rows.entries[pk] = status
+                    if what == "active":
+                        rows.queues.setdefault(other, []).append(pk)
         return rows
+
+
+READ = """
+(SELECT 'slot', id, status, NULL::uuid
+FROM scheduling_slot ORDER BY facility_id, provider_id, period, service_id)
+UNION ALL
+(SELECT 'hold', id, status, NULL FROM waitlist_hold ORDER BY id)
+UNION ALL
+(SELECT 'appointment', id, status, slot_id FROM scheduling_appointment ORDER BY id)
+UNION ALL
+(SELECT CASE WHEN closed_at IS NULL THEN 'active' ELSE 'ended' END, id, status, facility_id
+FROM waitlist_waitlistentry ORDER BY rank_key DESC, joined_at, id)
+"""
 
 
 def moves(*, before: Rows, after: Rows) -> Iterator[tuple[str, str | None, str]]:
