@@ -19,8 +19,9 @@ SHARED_DATA = Path("/var/tmp")
 SHARED_SOCKETS = Path("/tmp")
 
 #: A Unix socket's path has at most 107 bytes; this leaves room for the longest name below `run/`.
-PREPARE_SECONDS = 30.0
 SOCKET_FOLDER_LIMIT = 80
+
+PREPARE_SECONDS = 30.0
 
 #: PostgreSQL refuses to run as root: root's runs as this account.
 UNPRIVILEGED = "nobody"
