@@ -50,8 +50,7 @@ def lock_for_claim(*, slot_ids: Collection[UUID], patient_id: UUID | None = None
 
     :raises NotFound: if a slot is not there, or the patient is not one of the slots' tenant.
     """
-    providers = Provider.objects.filter(slot__in=slot_ids).order_by("id")
-    list(providers.select_for_update(of=("self",), no_key=True).values_list("id"))
+    _lock_providers(slot_ids=slot_ids)
     patient = None
     if patient_id is not None:
         patient = Patient.objects.select_for_update(no_key=True).filter(pk=patient_id).first()
@@ -62,6 +61,18 @@ def lock_for_claim(*, slot_ids: Collection[UUID], patient_id: UUID | None = None
         if patient_id and (patient is None or patient.tenant_id != slots[slot_id].tenant_id):
             raise NotFound("patient", patient_id)
     return [slots[slot_id] for slot_id in slot_ids]
+
+
+def lock_many_for_claim(*, slot_ids: Collection[UUID]) -> None:
+    """Lock the slots' providers, then the slots, and read nothing."""
+    _lock_providers(slot_ids=slot_ids)
+    found = Slot.objects.select_for_update(no_key=True).filter(pk__in=slot_ids)
+    list(found.order_by("pk").values_list("pk"))
+
+
+def _lock_providers(*, slot_ids: Collection[UUID]) -> None:
+    providers = Provider.objects.filter(slot__in=slot_ids).order_by("id")
+    list(providers.select_for_update(of=("self",), no_key=True).values_list("id"))
 
 
 def lock(*, slot_ids: Collection[UUID]) -> list[Slot]:

@@ -1,7 +1,7 @@
--- Open slots of one facility that may be offered now: (id, provider, period). Takes no lock.
+-- Open slots of one facility that may be offered now, by start: (id). Takes no lock.
 -- Left out: what begins too soon or too late, what leaves too little time to answer, what overlaps a
 -- block or a claim of its provider, and what was tried in vain and nothing changed since.
-SELECT slot.id, slot.provider_id, lower(slot.period), upper(slot.period)
+SELECT slot.id
 FROM scheduling_slot AS slot
 JOIN scheduling_facility AS facility ON facility.id = slot.facility_id
 JOIN scheduling_provider AS provider ON provider.id = slot.provider_id
@@ -36,4 +36,4 @@ WHERE slot.facility_id = %(facility)s
             AND fruitless.visitors_revision = %(visitors_revision)s
             AND fruitless.tried_at > %(now)s - interval '24 hours'
     )
-ORDER BY slot.id
+ORDER BY lower(slot.period), slot.id

@@ -1,0 +1,201 @@
+"""Candidates: those who wait and fit a run's slots, loaded no further than can matter."""
+
+from collections.abc import Collection, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import groupby, product
+from typing import NamedTuple
+from uuid import UUID
+
+from audit import sql
+from scheduling.models import Service
+from waitlist.fitting import Board, Entry, Slot, Weights, Wish
+from waitlist.matching import Candidate
+from waitlist.models import WaitlistPolicy
+
+#: A queue of more is not loaded whole, but walked for a few slots at a time.
+WHOLE = 100_000
+WALKED = 4
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+NO_SERVICE = UUID(int=0)  # what the queue's index has in place of none
+
+
+def weights(*, policy: WaitlistPolicy) -> Weights:
+    """Return the weights of a facility's matches."""
+    return Weights(
+        provider=policy.match_provider,
+        location=policy.match_location,
+        service=policy.match_service,
+        days=policy.match_days,
+        minimum=policy.min_match_score,
+    )
+
+
+def board(*, slots: Sequence[Slot], policy: WaitlistPolicy) -> Board:
+    """Set up the board of a run."""
+    durations = Service.objects.filter(tenant=policy.tenant_id).values_list("id", "duration")
+    return Board(
+        slots=slots,
+        weights=weights(policy=policy),
+        durations={service: duration // MICROSECOND for service, duration in durations},
+    )
+
+
+def reach(*, policy: WaitlistPolicy) -> int:
+    """Return for how many slots at once a pass walks.
+
+    For `max_fill` for one: somebody with two entries has the place of the first, which a walk for
+    the slots that only the second fits does not come by.
+    """
+    return 1 if policy.matching == WaitlistPolicy.Matching.MAX_FILL else WALKED
+
+
+def is_long(*, policy: WaitlistPolicy) -> bool:
+    """Whether more wait for a facility than are loaded whole."""
+    [(waiting,)] = sql.run(
+        app="waitlist", name="count_waiting", params={**_queue(policy), "limit": WHOLE + 1}
+    )
+    return bool(waiting > WHOLE)
+
+
+def find(
+    *, board: Board, policy: WaitlistPolicy, now: datetime, entries: Collection[UUID] | None = None
+) -> list[Candidate]:
+    """Find who of those who wait, or of the given entries, fits what, in the order of the run."""
+    loaded = load(policy=policy, now=now, entries=entries)
+    bars = find_bars(board=board, policy=policy, entries=entries)
+    return [
+        Candidate(entry.id, entry.version, entry.requester, levels)
+        for entry in loaded
+        if (levels := board.fits(entry=entry, bars=bars.get(entry.id)))
+    ]
+
+
+def load(
+    *, policy: WaitlistPolicy, now: datetime, entries: Collection[UUID] | None = None
+) -> Iterator[Entry]:
+    """Read those who wait, or the given entries as far as they do, in the order of the run."""
+    rows = sql.run(
+        app="waitlist",
+        name="load_entries",
+        params={**_queue(policy), "entries": _array(entries), "now": now},
+    )
+    for entry, version, requester, visitor, service, provider, required, days, time, *rest in rows:
+        wish = Wish(visitor, service, provider, required, days, time)
+        yield Entry(entry, version, requester, wish, *rest)
+
+
+def find_bars(
+    *, board: Board, policy: WaitlistPolicy, entries: Collection[UUID] | None = None
+) -> dict[UUID, dict[str, int]]:
+    """Find what keeps those who wait, or the given entries, from slots, whatever they wish."""
+    rows = sql.run(
+        app="waitlist",
+        name="find_bars",
+        params={**_queue(policy), "slots": list(board.bit), "entries": _array(entries)},
+    )
+    bars: dict[UUID, dict[str, int]] = {}
+    for entry, slot, rule in rows:
+        mine = bars.setdefault(entry, {})
+        mine[rule] = mine.get(rule, 0) | board.bit[slot]
+    return bars
+
+
+def walk(*, board: Board, policy: WaitlistPolicy, now: datetime) -> list[Candidate]:
+    """Find of a queue of any length those whom the slots would take first: as many as slots, each.
+
+    `find` on all who wait leads to the same choice; see `matching`.
+    """
+    found: set[UUID] = set()
+    for slot in board.slots:
+        found |= _first(board=board, slot=slot, policy=policy, now=now)
+    return find(board=board, policy=policy, now=now, entries=found)
+
+
+class _Kind(NamedTuple):
+    """Pairs of a slot with one score; where the order alone counts, of any score (None)."""
+
+    score: int | None
+    visitors: bool
+    provider_matches: bool | None
+    days_match: bool | None
+
+
+def _first(*, board: Board, slot: Slot, policy: WaitlistPolicy, now: datetime) -> set[UUID]:
+    """Find the entries of a slot's first requesters, kind by kind in the order it takes them."""
+    found: set[UUID] = set()
+    takers: set[UUID] = set()
+    for _, kinds in groupby(_kinds(policy=policy), key=lambda kind: (kind.score, kind.visitors)):
+        for kind in kinds:
+            limit = len(board.slots)
+            while True:
+                walked = _walk(board=board, slot=slot, policy=policy, kind=kind, limit=limit)
+                fitting = find(board=board, policy=policy, now=now, entries=walked)
+                mine = {one.requester for one in fitting if _takes(board, slot, one)}
+                if len(walked) < limit or len(mine) >= len(board.slots):
+                    break
+                limit *= 2  # some are kept away, or are the same person's
+            found |= walked
+            takers |= mine
+        if len(takers) >= len(board.slots):
+            break
+    return found
+
+
+def _takes(board: Board, slot: Slot, candidate: Candidate) -> bool:
+    return any(fitted & board.bit[slot.id] for _, fitted in candidate.levels)
+
+
+def _kinds(*, policy: WaitlistPolicy) -> list[_Kind]:
+    if policy.matching == WaitlistPolicy.Matching.MAX_FILL:
+        return [_Kind(None, visitors, None, None) for visitors in (False, True)]
+    kinds = [
+        _Kind(
+            policy.match_service
+            + policy.match_location * (not visitors)
+            + policy.match_provider * provider
+            + policy.match_days * days,
+            visitors,
+            provider,
+            days,
+        )
+        for visitors, provider, days in product((False, True), (True, False), (True, False))
+    ]
+    possible = [kind for kind in kinds if (kind.score or 0) >= policy.min_match_score]
+    return sorted(possible, key=lambda kind: (-(kind.score or 0), kind.visitors))
+
+
+def _walk(
+    *, board: Board, slot: Slot, policy: WaitlistPolicy, kind: _Kind, limit: int
+) -> set[UUID]:
+    rows = sql.run(
+        app="waitlist",
+        name="walk_visitors" if kind.visitors else "walk_queue",
+        params={
+            **_queue(policy),
+            "services": [service or NO_SERVICE for service in board.services(slot)],
+            "provider": slot.provider,
+            "weekday": int(slot.weekday),
+            "part_of_day": slot.part_of_day,
+            "start": at(slot.start),
+            "end": at(slot.end),
+            "provider_matches": kind.provider_matches,
+            "days_match": kind.days_match,
+            "limit": limit,
+        },
+    )
+    return {entry for (entry,) in rows}
+
+
+def at(microseconds: int) -> datetime:
+    """Return the time so long after 1970."""
+    return EPOCH + microseconds * MICROSECOND
+
+
+def _queue(policy: WaitlistPolicy) -> dict[str, UUID]:
+    return {"facility": policy.facility_id, "tenant": policy.tenant_id}
+
+
+def _array(ids: Collection[UUID] | None) -> list[UUID] | None:
+    return None if ids is None else list(ids)
