@@ -15,10 +15,12 @@ from waitlist.models import WaitlistPolicy
 #: A queue of more is not loaded whole, but walked for a few slots at a time.
 WHOLE = 100_000
 WALKED = 4
+#: How many are looked at first for each slot, before all.
+HEAD = 4
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
-NO_SERVICE = UUID(int=0)  # what the queue's index has in place of none
+NO_SERVICE = str(UUID(int=0))  # what the queue's index has in place of none
 
 
 def weights(*, policy: WaitlistPolicy) -> Weights:
@@ -38,7 +40,7 @@ def board(*, slots: Sequence[Slot], policy: WaitlistPolicy) -> Board:
     return Board(
         slots=slots,
         weights=weights(policy=policy),
-        durations={service: duration // MICROSECOND for service, duration in durations},
+        durations={str(service): duration // MICROSECOND for service, duration in durations},
     )
 
 
@@ -48,15 +50,29 @@ def reach(*, policy: WaitlistPolicy) -> int:
     For `max_fill` for one: somebody with two entries has the place of the first, which a walk for
     the slots that only the second fits does not come by.
     """
-    return 1 if policy.matching == WaitlistPolicy.Matching.MAX_FILL else WALKED
+    return 1 if is_full(policy=policy) else WALKED
 
 
-def is_long(*, policy: WaitlistPolicy) -> bool:
-    """Whether more wait for a facility than are loaded whole."""
+def is_full(*, policy: WaitlistPolicy) -> bool:
+    """Whether as many are served as can be."""
+    return policy.matching == WaitlistPolicy.Matching.MAX_FILL
+
+
+def count(*, policy: WaitlistPolicy) -> int:
+    """Count who waits for a facility, no further than matters."""
     [(waiting,)] = sql.run(
         app="waitlist", name="count_waiting", params={**_queue(policy), "limit": WHOLE + 1}
     )
-    return bool(waiting > WHOLE)
+    return int(waiting)
+
+
+def first(*, policy: WaitlistPolicy, limit: int) -> list[UUID]:
+    """Return the first entries of a facility's queue.
+
+    For `max_fill` also what else the same people wait for here.
+    """
+    params = {**_queue(policy), "limit": limit, "kin": is_full(policy=policy)}
+    return [entry for (entry,) in sql.run(app="waitlist", name="first_entries", params=params)]
 
 
 def find(
@@ -148,7 +164,7 @@ def _takes(board: Board, slot: Slot, candidate: Candidate) -> bool:
 
 
 def _kinds(*, policy: WaitlistPolicy) -> list[_Kind]:
-    if policy.matching == WaitlistPolicy.Matching.MAX_FILL:
+    if is_full(policy=policy):
         return [_Kind(None, visitors, None, None) for visitors in (False, True)]
     kinds = [
         _Kind(

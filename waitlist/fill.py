@@ -18,7 +18,7 @@ from audit.events import Actor
 from scheduling import slots
 from waitlist import candidates, matching
 from waitlist.fitting import Board, Slot
-from waitlist.matching import Candidate
+from waitlist.matching import Candidate, Choice
 from waitlist.models import Hold, Queue, WaitlistPolicy
 
 
@@ -86,32 +86,49 @@ def fill(*, facility_id: UUID, now: datetime) -> Filled:
     if not opened:
         _note_dry(policy=policy, seen=seen, now=now)
         return Filled()
+    waiting = candidates.count(policy=policy)
     reach = candidates.reach(policy=policy)
-    walks = len(opened) <= reach or candidates.is_long(policy=policy)
+    walks = len(opened) <= reach or waiting > candidates.WHOLE
     tried = opened[:reach] if walks else opened
     slots.lock_many_for_claim(slot_ids=tried)
     # Under the providers' locks no claim is made, so what is open and unclaimed now stays so.
     tried = _open(policy=policy, among=tried, seen=seen, now=now)
     board = candidates.board(slots=load_slots(slot_ids=tried), policy=policy)
-    find = candidates.walk if walks else candidates.find
-    found = find(board=board, policy=policy, now=now)
-    offers = choose(board=board, found=found, policy=policy)
+    choice, found = _choose(board=board, policy=policy, waiting=waiting, walks=walks, now=now)
     written = write(
-        offers=offers,
+        offers=offers(board=board, choice=choice, found=found),
         policy=policy,
         start=now,
         source=Hold.Source.SCAN,
         actor=events.SYSTEM,
         now=now,
     )
-    fitted = matching.fitted(candidates=found)
-    nobody = [slot for slot in tried if not board.bit[slot] & fitted]
+    nobody = [slot for slot in tried if not board.bit[slot] & choice.fitted]
     if nobody:
         sql.run(app="waitlist", name="note_fruitless", params={**seen, "slots": nobody, "now": now})
     left = len(opened) - len(tried)
     if not left:
         _note_dry(policy=policy, seen=seen, now=now)
-    return Filled(len(written), len(nobody), len(offers) - len(written), left)
+    return Filled(len(written), len(nobody), len(choice.pairs) - len(written), left)
+
+
+def _choose(
+    *, board: Board, policy: WaitlistPolicy, waiting: int, walks: bool, now: datetime
+) -> tuple[Choice, list[Candidate]]:
+    """Hold the slots against those who may matter, and against all only if that may change it."""
+    if walks:
+        found = candidates.walk(board=board, policy=policy, now=now)
+        return choose(board=board, found=found, policy=policy), found
+    head = candidates.HEAD * len(board.slots)
+    if waiting > 2 * head:
+        first = candidates.first(policy=policy, limit=head)
+        found = candidates.find(board=board, policy=policy, now=now, entries=first)
+        choice = choose(board=board, found=found, policy=policy)
+        top = None if candidates.is_full(policy=policy) else board.top
+        if matching.is_final(choice=choice, slots=board.slots, top=top):
+            return choice, found
+    found = candidates.find(board=board, policy=policy, now=now)
+    return choose(board=board, found=found, policy=policy), found
 
 
 def _revisions(*, policy: WaitlistPolicy) -> dict[str, int]:
@@ -149,13 +166,18 @@ def load_slots(*, slot_ids: Collection[UUID]) -> list[Slot]:
     return [Slot(*row) for row in rows]
 
 
-def choose(*, board: Board, found: Sequence[Candidate], policy: WaitlistPolicy) -> list[Offer]:
+def choose(*, board: Board, found: Sequence[Candidate], policy: WaitlistPolicy) -> Choice:
     """Choose who gets which slot, as the policy has it."""
-    ways = {"best_score": matching.best_score, "max_fill": matching.max_fill}
-    free = matching.reduce_overlaps(slots=board.slots, among=matching.fitted(candidates=found))
+    return matching.choose(
+        slots=board.slots, candidates=found, is_full=candidates.is_full(policy=policy)
+    )
+
+
+def offers(*, board: Board, choice: Choice, found: Sequence[Candidate]) -> list[Offer]:
+    """Name what was chosen."""
     return [
         Offer(board.slots[slot], found[n].entry, found[n].version, score)
-        for slot, n, score in ways[policy.matching](candidates=found, slots=free)
+        for slot, n, score in choice.pairs
     ]
 
 

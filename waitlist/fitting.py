@@ -21,11 +21,14 @@ RULES = (
 
 
 class Slot(NamedTuple):
-    """An open slot; times in microseconds since 1970, the weekday and part of day local."""
+    """An open slot; times in microseconds since 1970, the weekday and part of day local.
+
+    Providers and services are looked up by the thousand, so they are texts: those are hashed once.
+    """
 
     id: UUID
-    provider: UUID
-    service: UUID | None
+    provider: str
+    service: str | None
     start: int
     end: int
     weekday: str  # "1" is Monday
@@ -36,8 +39,8 @@ class Wish(NamedTuple):
     """What many entries may have in common. No days are any day."""
 
     visitor: bool
-    service: UUID | None
-    provider: UUID | None
+    service: str | None
+    provider: str | None
     provider_required: bool
     days: str  # "135": Monday, Wednesday, Friday
     time: str
@@ -84,12 +87,16 @@ class Board:
     """The slots of a run, against which entries are held."""
 
     def __init__(
-        self, *, slots: Sequence[Slot], weights: Weights, durations: Mapping[UUID, int]
+        self, *, slots: Sequence[Slot], weights: Weights, durations: Mapping[str, int]
     ) -> None:
-        """Sort the slots by start and id; `durations` are the services', in microseconds."""
+        """Sort the slots by start and id; `durations` are the services', in microseconds.
+
+        `top` is the highest score there is.
+        """
         self.slots = sorted(slots, key=lambda slot: (slot.start, slot.id))
         self.bit = {slot.id: 1 << n for n, slot in enumerate(self.slots)}
         self.all = (1 << len(self.slots)) - 1
+        self.top = weights.provider + weights.location + weights.service + weights.days
         self._weights = weights
         self._durations = durations
         self._starts = [slot.start for slot in self.slots]
@@ -101,8 +108,8 @@ class Board:
             for service, duration in durations.items()
         }
         self._unnamed = self._where(slot.service is None for slot in self.slots)
-        self._services: dict[UUID | None, int] = {None: self._unnamed}
-        self._providers: dict[UUID, int] = {}
+        self._services: dict[str | None, int] = {None: self._unnamed}
+        self._providers: dict[str, int] = {}
         for slot in self.slots:
             bit = self.bit[slot.id]
             self._services[slot.service] = self._services.get(slot.service, 0) | bit
@@ -153,21 +160,17 @@ class Board:
 
     def scores(self, wish: Wish) -> Iterator[Level]:
         """Give each score that the wish gets somewhere, whatever the rules say, with its slots."""
-        parts = [(0, self.all)]
-        for weight, met in zip(self._weights, self.matches(wish), strict=False):
-            parts = [
-                part
-                for score, slots in parts
-                for part in ((score + weight, slots & met), (score, slots & ~met))
-                if part[1]
-            ]
-        yield from parts
+        met, weights = self.matches(wish), self._weights
+        always = weights.service + (weights.location if met.location else 0)
+        for score, provider in ((weights.provider, met.provider), (0, self.all ^ met.provider)):
+            yield always + score + weights.days, provider & met.days
+            yield always + score, provider & ~met.days
 
-    def services(self, slot: Slot) -> list[UUID | None]:
+    def services(self, slot: Slot) -> list[str | None]:
         """List the services with which an entry may take the slot; None stands for naming none."""
         named = [slot.service] if slot.service else list(self._durations)
         bit = self.bit[slot.id]
-        found: list[UUID | None] = [one for one in named if self._long_enough[one] & bit]
+        found: list[str | None] = [one for one in named if self._long_enough[one] & bit]
         return [*found, *([None] if self._own_fits & bit else [])]
 
     def _reach(self, wish: Wish) -> tuple[Level, ...]:

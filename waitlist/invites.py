@@ -144,7 +144,8 @@ def _offer(*, slot: Slot, entry_id: UUID | None, actor: Actor, now: datetime) ->
         found = candidates.walk(board=board, policy=policy, now=now)
     else:
         found = candidates.find(board=board, policy=policy, now=now, entries=[entry_id])
-    chosen = fill.choose(board=board, found=found, policy=policy)
+    choice = fill.choose(board=board, found=found, policy=policy)
+    chosen = fill.offers(board=board, choice=choice, found=found)
     if not chosen and entry_id is None:
         raise NobodyFits(f"Nobody waits for slot {slot.pk}.", field="slot")
     if not chosen:

@@ -35,6 +35,36 @@ class Pair(NamedTuple):
     score: int
 
 
+class Choice(NamedTuple):
+    """What a run comes to: the pairs, the slots that somebody fits, and those of them it kept."""
+
+    pairs: list[Pair]
+    fitted: int
+    kept: int
+
+
+def choose(
+    *, slots: Sequence[Slot], candidates: Sequence[Candidate], is_full: bool = False
+) -> Choice:
+    """Choose by `best_score`, or by `max_fill` where the policy wants as many served as can be."""
+    among = fitted(candidates=candidates)
+    kept = reduce_overlaps(slots=slots, among=among)
+    way = max_fill if is_full else best_score
+    return Choice(way(candidates=candidates, slots=kept), among, kept)
+
+
+def is_final(*, choice: Choice, slots: Sequence[Slot], top: int | None) -> bool:
+    """Whether those who come after these candidates in the order would change nothing.
+
+    Nobody's coming fits a slot anew, every slot that is kept is given away, and no pair could beat
+    those chosen: each has the `top` score there is, and those who come later come later. Where the
+    order alone decides who is served (None), the candidates must have all their entries among them.
+    """
+    is_all_given = len(choice.pairs) == choice.kept.bit_count()
+    is_best = top is None or all(pair.score == top for pair in choice.pairs)
+    return choice.fitted.bit_count() == len(slots) and is_all_given and is_best
+
+
 def fitted(*, candidates: Sequence[Candidate]) -> int:
     """Return the slots that somebody fits."""
     slots = 0
@@ -51,7 +81,7 @@ def reduce_overlaps(*, slots: Sequence[Slot], among: int) -> int:
     Algorithm Design, 4.1): what ends first leaves most room for what follows.
     """
     kept = 0
-    busy_until: dict[UUID, int] = {}
+    busy_until: dict[str, int] = {}
     for n in sorted(bits(among), key=lambda n: (slots[n].end, slots[n].id)):
         slot = slots[n]
         if busy_until.get(slot.provider, slot.start) <= slot.start:

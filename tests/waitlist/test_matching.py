@@ -38,7 +38,7 @@ def _slots(draw: st.DrawFn) -> list[Slot]:
         found.append(
             Slot(
                 id=UUID(int=draw(st.integers(0, 2**32)) * 16 + n),
-                provider=UUID(int=draw(st.integers(0, 1))),
+                provider=draw(st.sampled_from("xy")),
                 service=None,
                 start=start,
                 end=start + draw(st.integers(1, 5)),

@@ -20,6 +20,21 @@ entry AS MATERIALIZED (
     SELECT id, patient_id
     FROM waitlist_waitlistentry
     WHERE id = ANY(%(entries)s::uuid[])
+),
+busy AS MATERIALIZED (
+    SELECT entry.id, appointment.period
+    FROM entry
+    JOIN scheduling_appointment AS appointment
+        ON appointment.patient_id = entry.patient_id
+        AND appointment.status = 'booked'
+        AND appointment.period && (SELECT period FROM span)
+    UNION ALL
+    SELECT entry.id, live.period
+    FROM entry
+    JOIN waitlist_hold AS live
+        ON live.patient_id = entry.patient_id
+        AND live.status = 'offered'
+        AND live.period && (SELECT period FROM span)
 )
 SELECT entry.id, slot.id, 'offered_before'
 FROM slot
@@ -32,18 +47,6 @@ JOIN scheduling_appointment AS appointment
     ON appointment.slot_id = slot.id AND appointment.status = 'cancelled'
 JOIN entry ON entry.patient_id = appointment.patient_id
 UNION ALL
-SELECT entry.id, slot.id, 'patient_busy'
-FROM entry
-JOIN scheduling_appointment AS appointment
-    ON appointment.patient_id = entry.patient_id
-    AND appointment.status = 'booked'
-    AND appointment.period && (SELECT period FROM span)
-JOIN slot ON slot.period && appointment.period
-UNION ALL
-SELECT entry.id, slot.id, 'patient_busy'
-FROM entry
-JOIN waitlist_hold AS live
-    ON live.patient_id = entry.patient_id
-    AND live.status = 'offered'
-    AND live.period && (SELECT period FROM span)
-JOIN slot ON slot.period && live.period
+SELECT busy.id, slot.id, 'patient_busy'
+FROM busy
+JOIN slot ON slot.period && busy.period

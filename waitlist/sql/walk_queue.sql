@@ -8,12 +8,12 @@ CROSS JOIN LATERAL (
     WHERE facility_id = %(facility)s
         AND coalesce(service_id, '00000000-0000-0000-0000-000000000000') = wanted.service
         AND status = 'waiting'
-        AND (NOT provider_required OR provider_id = %(provider)s)
+        AND (NOT provider_required OR provider_id = %(provider)s::uuid)
         AND (earliest IS NULL OR earliest <= %(start)s)
         AND (latest IS NULL OR latest >= %(end)s)
         AND (
             %(provider_matches)s::boolean IS NULL
-            OR (provider_id IS NULL OR provider_id = %(provider)s) = %(provider_matches)s
+            OR (provider_id IS NULL OR provider_id = %(provider)s::uuid) = %(provider_matches)s
         )
         AND (
             %(days_match)s::boolean IS NULL

@@ -9,12 +9,12 @@ CROSS JOIN LATERAL (
         AND status = 'waiting'
         AND any_facility
         AND facility_id <> %(facility)s
-        AND (NOT provider_required OR provider_id = %(provider)s)
+        AND (NOT provider_required OR provider_id = %(provider)s::uuid)
         AND (earliest IS NULL OR earliest <= %(start)s)
         AND (latest IS NULL OR latest >= %(end)s)
         AND (
             %(provider_matches)s::boolean IS NULL
-            OR (provider_id IS NULL OR provider_id = %(provider)s) = %(provider_matches)s
+            OR (provider_id IS NULL OR provider_id = %(provider)s::uuid) = %(provider_matches)s
         )
         AND (
             %(days_match)s::boolean IS NULL
