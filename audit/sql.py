@@ -1,6 +1,6 @@
 """Named SQL: the text lives in `<app>/sql/<verb_noun>.sql`, whose head says what it locks."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,3 +20,8 @@ def run(*, app: str, name: str, params: Mapping[str, Any]) -> list[tuple[Any, ..
     with connection.cursor() as cursor:
         cursor.execute(text(app=app, name=name), params)
         return cursor.fetchall() if cursor.description else []
+
+
+def array(ids: Iterable[object]) -> str:
+    """Write ids as PostgreSQL writes an array: in one text, and not each quoted by itself."""
+    return "{" + ",".join(map(str, ids)) + "}"

@@ -1,4 +1,4 @@
-"""Benches of the fill: a whole scan, one slot of a long queue, and scans that find nothing to do."""
+"""Benches of the fill: a whole scan, one slot of a long queue, scans that find nothing to do."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -27,7 +27,9 @@ def bench_fill(*, facilities: int, slots: int, waiting: int, loop: int, runs: in
 
     The loop fills `loop` of the facilities, once; its time is counted for all of them.
     """
-    kinds: dict[str, list[Sample]] = {name: [] for name in ("best_score", "max_fill", "floor", "bare")}
+    kinds: dict[str, list[Sample]] = {
+        name: [] for name in ("best_score", "max_fill", "floor", "bare")
+    }
     with databases.world(
         build=lambda: worlds.make(facilities=facilities, slots=slots, waiting=waiting)
     ):
@@ -45,7 +47,9 @@ def bench_fill(*, facilities: int, slots: int, waiting: int, loop: int, runs: in
                 kinds = {name: [] for name in kinds}
         with databases.copy():
             looped = sample(lambda: textbook.fill(facilities=loop, now=NOW))
-    offers = {name: samples[0].value["offers"] for name, samples in kinds.items() if samples[0].value}
+    offers = {
+        name: samples[0].value["offers"] for name, samples in kinds.items() if samples[0].value
+    }
     ours, floor = median(kinds["best_score"]), median(kinds["floor"])
     return Result(
         bench="fill",

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from audit import sql
 from scheduling.models import Service
-from waitlist.fitting import Board, Entry, Slot, Weights, Wish
+from waitlist.fitting import Board, Entry, Id, Slot, Weights, Wish
 from waitlist.matching import Candidate
 from waitlist.models import WaitlistPolicy
 
@@ -66,7 +66,7 @@ def count(*, policy: WaitlistPolicy) -> int:
     return int(waiting)
 
 
-def first(*, policy: WaitlistPolicy, limit: int) -> list[UUID]:
+def first(*, policy: WaitlistPolicy, limit: int) -> list[Id]:
     """Return the first entries of a facility's queue.
 
     For `max_fill` also what else the same people wait for here.
@@ -76,7 +76,7 @@ def first(*, policy: WaitlistPolicy, limit: int) -> list[UUID]:
 
 
 def find(
-    *, board: Board, policy: WaitlistPolicy, now: datetime, entries: Collection[UUID] | None = None
+    *, board: Board, policy: WaitlistPolicy, now: datetime, entries: Collection[Id] | None = None
 ) -> list[Candidate]:
     """Find who of those who wait, or of the given entries, fits what, in the order of the run."""
     loaded = load(policy=policy, now=now, entries=entries)
@@ -89,7 +89,7 @@ def find(
 
 
 def load(
-    *, policy: WaitlistPolicy, now: datetime, entries: Collection[UUID] | None = None
+    *, policy: WaitlistPolicy, now: datetime, entries: Collection[Id] | None = None
 ) -> Iterator[Entry]:
     """Read those who wait, or the given entries as far as they do, in the order of the run."""
     rows = sql.run(
@@ -103,15 +103,15 @@ def load(
 
 
 def find_bars(
-    *, board: Board, policy: WaitlistPolicy, entries: Collection[UUID] | None = None
-) -> dict[UUID, dict[str, int]]:
+    *, board: Board, policy: WaitlistPolicy, entries: Collection[Id] | None = None
+) -> dict[Id, dict[str, int]]:
     """Find what keeps those who wait, or the given entries, from slots, whatever they wish."""
     rows = sql.run(
         app="waitlist",
         name="find_bars",
-        params={**_queue(policy), "slots": list(board.bit), "entries": _array(entries)},
+        params={**_queue(policy), "slots": sql.array(board.bit), "entries": _array(entries)},
     )
-    bars: dict[UUID, dict[str, int]] = {}
+    bars: dict[Id, dict[str, int]] = {}
     for entry, slot, rule in rows:
         mine = bars.setdefault(entry, {})
         mine[rule] = mine.get(rule, 0) | board.bit[slot]
@@ -123,7 +123,7 @@ def walk(*, board: Board, policy: WaitlistPolicy, now: datetime) -> list[Candida
 
     `find` on all who wait leads to the same choice; see `matching`.
     """
-    found: set[UUID] = set()
+    found: set[Id] = set()
     for slot in board.slots:
         found |= _first(board=board, slot=slot, policy=policy, now=now)
     return find(board=board, policy=policy, now=now, entries=found)
@@ -138,10 +138,10 @@ class _Kind(NamedTuple):
     days_match: bool | None
 
 
-def _first(*, board: Board, slot: Slot, policy: WaitlistPolicy, now: datetime) -> set[UUID]:
+def _first(*, board: Board, slot: Slot, policy: WaitlistPolicy, now: datetime) -> set[Id]:
     """Find the entries of a slot's first requesters, kind by kind in the order it takes them."""
-    found: set[UUID] = set()
-    takers: set[UUID] = set()
+    found: set[Id] = set()
+    takers: set[Id] = set()
     for _, kinds in groupby(_kinds(policy=policy), key=lambda kind: (kind.score, kind.visitors)):
         for kind in kinds:
             limit = len(board.slots)
@@ -182,15 +182,13 @@ def _kinds(*, policy: WaitlistPolicy) -> list[_Kind]:
     return sorted(possible, key=lambda kind: (-(kind.score or 0), kind.visitors))
 
 
-def _walk(
-    *, board: Board, slot: Slot, policy: WaitlistPolicy, kind: _Kind, limit: int
-) -> set[UUID]:
+def _walk(*, board: Board, slot: Slot, policy: WaitlistPolicy, kind: _Kind, limit: int) -> set[Id]:
     rows = sql.run(
         app="waitlist",
         name="walk_visitors" if kind.visitors else "walk_queue",
         params={
             **_queue(policy),
-            "services": [service or NO_SERVICE for service in board.services(slot)],
+            "services": sql.array(one or NO_SERVICE for one in board.services(slot)),
             "provider": slot.provider,
             "weekday": int(slot.weekday),
             "part_of_day": slot.part_of_day,
@@ -213,5 +211,5 @@ def _queue(policy: WaitlistPolicy) -> dict[str, UUID]:
     return {"facility": policy.facility_id, "tenant": policy.tenant_id}
 
 
-def _array(ids: Collection[UUID] | None) -> list[UUID] | None:
-    return None if ids is None else list(ids)
+def _array(ids: Collection[Id] | None) -> str | None:
+    return None if ids is None else sql.array(ids)

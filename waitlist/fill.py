@@ -17,7 +17,7 @@ from audit import events, locks, sql
 from audit.events import Actor
 from scheduling import slots
 from waitlist import candidates, matching
-from waitlist.fitting import Board, Slot
+from waitlist.fitting import Board, Id, Slot
 from waitlist.matching import Candidate, Choice
 from waitlist.models import Hold, Queue, WaitlistPolicy
 
@@ -44,7 +44,7 @@ class Offer(NamedTuple):
     """What is to be written: the slot, and the entry as it was read."""
 
     slot: Slot
-    entry: UUID
+    entry: Id
     version: int
     score: int
 
@@ -105,7 +105,11 @@ def fill(*, facility_id: UUID, now: datetime) -> Filled:
     )
     nobody = [slot for slot in tried if not board.bit[slot] & choice.fitted]
     if nobody:
-        sql.run(app="waitlist", name="note_fruitless", params={**seen, "slots": nobody, "now": now})
+        sql.run(
+            app="waitlist",
+            name="note_fruitless",
+            params={**seen, "slots": sql.array(nobody), "now": now},
+        )
     left = len(opened) - len(tried)
     if not left:
         _note_dry(policy=policy, seen=seen, now=now)
@@ -142,17 +146,17 @@ def _revisions(*, policy: WaitlistPolicy) -> dict[str, int]:
 def _open(
     *,
     policy: WaitlistPolicy,
-    among: Collection[UUID] | None,
+    among: Collection[Id] | None,
     seen: dict[str, int],
     now: datetime,
-) -> list[UUID]:
+) -> list[Id]:
     """Find the slots, all or some of those given, that may be offered now, by start."""
     rows = sql.run(
         app="waitlist",
         name="find_open_slots",
         params={
             "facility": policy.facility_id,
-            "slots": None if among is None else list(among),
+            "slots": None if among is None else sql.array(among),
             "visitors_revision": seen["visitors_revision"],
             "now": now,
         },
@@ -160,9 +164,9 @@ def _open(
     return [slot for (slot,) in rows]
 
 
-def load_slots(*, slot_ids: Collection[UUID]) -> list[Slot]:
+def load_slots(*, slot_ids: Collection[Id]) -> list[Slot]:
     """Read slots as a board takes them."""
-    rows = sql.run(app="waitlist", name="load_slots", params={"slots": list(slot_ids)})
+    rows = sql.run(app="waitlist", name="load_slots", params={"slots": sql.array(slot_ids)})
     return [Slot(*row) for row in rows]
 
 
@@ -189,7 +193,7 @@ def write(
     source: Hold.Source,
     actor: Actor,
     now: datetime,
-) -> dict[UUID, UUID]:
+) -> dict[Id, UUID]:
     """Write offers for locked slots, to be answered from `start` on; return the holds, by entry."""
     if not offers:
         return {}
@@ -197,10 +201,10 @@ def write(
         app="waitlist",
         name="write_offers",
         params={
-            "slots": [offer.slot.id for offer in offers],
-            "entries": [offer.entry for offer in offers],
-            "versions": [offer.version for offer in offers],
-            "scores": [offer.score for offer in offers],
+            "slots": sql.array(offer.slot.id for offer in offers),
+            "entries": sql.array(offer.entry for offer in offers),
+            "versions": sql.array(offer.version for offer in offers),
+            "scores": sql.array(offer.score for offer in offers),
             "deadlines": [
                 deadline(policy=policy, slot_start=candidates.at(offer.slot.start), start=start)
                 for offer in offers
@@ -211,7 +215,7 @@ def write(
             "now": now,
         },
     )
-    return {entry: hold for hold, entry, _ in rows}
+    return dict(rows)
 
 
 def deadline(*, policy: WaitlistPolicy, slot_start: datetime, start: datetime) -> datetime:

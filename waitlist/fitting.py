@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from operator import or_
 from typing import NamedTuple
-from uuid import UUID
 
 #: Why a pair does not exist, in the order in which the rules are asked.
 RULES = (
@@ -20,15 +19,16 @@ RULES = (
 )  # fmt: skip
 
 
+#: An id as text: ids are looked up by the thousand, and a text is hashed once.
+Id = str
+
+
 class Slot(NamedTuple):
-    """An open slot; times in microseconds since 1970, the weekday and part of day local.
+    """An open slot; times in microseconds since 1970, the weekday and part of day local."""
 
-    Providers and services are looked up by the thousand, so they are texts: those are hashed once.
-    """
-
-    id: UUID
-    provider: str
-    service: str | None
+    id: Id
+    provider: Id
+    service: Id | None
     start: int
     end: int
     weekday: str  # "1" is Monday
@@ -39,8 +39,8 @@ class Wish(NamedTuple):
     """What many entries may have in common. No days are any day."""
 
     visitor: bool
-    service: str | None
-    provider: str | None
+    service: Id | None
+    provider: Id | None
     provider_required: bool
     days: str  # "135": Monday, Wednesday, Friday
     time: str
@@ -49,9 +49,9 @@ class Wish(NamedTuple):
 class Entry(NamedTuple):
     """A waiting entry; times in microseconds since 1970."""
 
-    id: UUID
+    id: Id
     version: int
-    requester: UUID
+    requester: Id
     wish: Wish
     earliest: int | None
     latest: int | None
@@ -87,7 +87,7 @@ class Board:
     """The slots of a run, against which entries are held."""
 
     def __init__(
-        self, *, slots: Sequence[Slot], weights: Weights, durations: Mapping[str, int]
+        self, *, slots: Sequence[Slot], weights: Weights, durations: Mapping[Id, int]
     ) -> None:
         """Sort the slots by start and id; `durations` are the services', in microseconds.
 
@@ -108,8 +108,8 @@ class Board:
             for service, duration in durations.items()
         }
         self._unnamed = self._where(slot.service is None for slot in self.slots)
-        self._services: dict[str | None, int] = {None: self._unnamed}
-        self._providers: dict[str, int] = {}
+        self._services: dict[Id | None, int] = {None: self._unnamed}
+        self._providers: dict[Id, int] = {}
         for slot in self.slots:
             bit = self.bit[slot.id]
             self._services[slot.service] = self._services.get(slot.service, 0) | bit
@@ -166,11 +166,11 @@ class Board:
             yield always + score + weights.days, provider & met.days
             yield always + score, provider & ~met.days
 
-    def services(self, slot: Slot) -> list[str | None]:
+    def services(self, slot: Slot) -> list[Id | None]:
         """List the services with which an entry may take the slot; None stands for naming none."""
         named = [slot.service] if slot.service else list(self._durations)
         bit = self.bit[slot.id]
-        found: list[str | None] = [one for one in named if self._long_enough[one] & bit]
+        found: list[Id | None] = [one for one in named if self._long_enough[one] & bit]
         return [*found, *([None] if self._own_fits & bit else [])]
 
     def _reach(self, wish: Wish) -> tuple[Level, ...]:

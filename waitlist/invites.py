@@ -138,12 +138,12 @@ def _offer(*, slot: Slot, entry_id: UUID | None, actor: Actor, now: datetime) ->
         raise TooLate(f"Slot {slot.pk} begins too soon for an offer.", field="slot")
     ahead = slot.period.lower - now <= policy.look_ahead
     board = candidates.board(
-        slots=fill.load_slots(slot_ids=[slot.pk] if ahead else []), policy=policy
+        slots=fill.load_slots(slot_ids=[str(slot.pk)] if ahead else []), policy=policy
     )
     if entry_id is None:
         found = candidates.walk(board=board, policy=policy, now=now)
     else:
-        found = candidates.find(board=board, policy=policy, now=now, entries=[entry_id])
+        found = candidates.find(board=board, policy=policy, now=now, entries=[str(entry_id)])
     choice = fill.choose(board=board, found=found, policy=policy)
     chosen = fill.offers(board=board, choice=choice, found=found)
     if not chosen and entry_id is None:

@@ -13,17 +13,16 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from importlib import import_module
 from typing import NamedTuple
-from uuid import UUID
 
-from waitlist.fitting import Level, Slot
+from waitlist.fitting import Id, Level, Slot
 
 
 class Candidate(NamedTuple):
     """An entry that fits some slot: its requester, and its scores, best first, with their slots."""
 
-    entry: UUID
+    entry: Id
     version: int
-    requester: UUID
+    requester: Id
     levels: Sequence[Level]
 
 
@@ -81,7 +80,7 @@ def reduce_overlaps(*, slots: Sequence[Slot], among: int) -> int:
     Algorithm Design, 4.1): what ends first leaves most room for what follows.
     """
     kept = 0
-    busy_until: dict[str, int] = {}
+    busy_until: dict[Id, int] = {}
     for n in sorted(bits(among), key=lambda n: (slots[n].end, slots[n].id)):
         slot = slots[n]
         if busy_until.get(slot.provider, slot.start) <= slot.start:
@@ -100,7 +99,7 @@ def best_score(*, candidates: Sequence[Candidate], slots: int) -> list[Pair]:
         for score, some in candidate.levels:
             by_score.setdefault(score, []).append((n, some))
     chosen: list[Pair] = []
-    served: set[UUID] = set()
+    served: set[Id] = set()
     for score in sorted(by_score, reverse=True):
         for n, some in by_score[score]:
             free = some & slots
@@ -123,7 +122,7 @@ def max_fill(*, candidates: Sequence[Candidate], slots: int) -> list[Pair]:
     Among the assignments that serve this set one with the highest total is found by
     `assignment.py`; the same input gives the same.
     """
-    own: dict[UUID, list[int]] = {}
+    own: dict[Id, list[int]] = {}
     for n, candidate in enumerate(candidates):
         if any(some & slots for _, some in candidate.levels):
             own.setdefault(candidate.requester, []).append(n)

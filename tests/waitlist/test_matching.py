@@ -37,7 +37,7 @@ def _slots(draw: st.DrawFn) -> list[Slot]:
         start = draw(st.integers(0, 12))
         found.append(
             Slot(
-                id=UUID(int=draw(st.integers(0, 2**32)) * 16 + n),
+                id=f"{draw(st.integers(0, 2**32))} {n}",
                 provider=draw(st.sampled_from("xy")),
                 service=None,
                 start=start,
@@ -109,7 +109,7 @@ class Case:
         }
 
     @property
-    def order(self) -> list[UUID]:
+    def order(self) -> list[str]:
         """The requesters, each where their first entry is that fits a free slot."""
         return list(dict.fromkeys(self.candidates[n].requester for n, _ in sorted(self.scores)))
 
@@ -127,8 +127,8 @@ def _case(random: Random) -> Case:
             if random.random() < density:
                 score = random.choice(scores)
                 levels[score] = levels.get(score, 0) | 1 << slot
-        requester = UUID(int=random.randrange(requesters))
-        found.append(Candidate(UUID(int=n), 1, requester, sorted(levels.items(), reverse=True)))
+        requester = f"requester {random.randrange(requesters)}"
+        found.append(Candidate(f"entry {n}", 1, requester, sorted(levels.items(), reverse=True)))
     return Case(found, random.getrandbits(slots) if slots else 0)
 
 
@@ -175,11 +175,11 @@ def _assignments(rows: Sequence[dict[int, int]], free: int) -> Iterator[int]:
 
 def test_max_fill_serves_the_best_by_order_at_the_highest_total(cases: list[Case]) -> None:
     for case in cases:
-        rows: dict[UUID, dict[int, int]] = {}
+        rows: dict[str, dict[int, int]] = {}
         for (n, slot), score in case.scores.items():
             row = rows.setdefault(case.candidates[n].requester, {})
             row[slot] = max(score, row.get(slot, 0))
-        served: list[UUID] = []
+        served: list[str] = []
         for requester in case.order:
             wanted = [rows.get(one, {}) for one in (*served, requester)]
             if any(True for _ in _assignments(wanted, case.free)):
@@ -197,7 +197,7 @@ def test_max_fill_serves_the_best_by_order_at_the_highest_total(cases: list[Case
 def _first_ones(case: Case, *, by_score: bool) -> list[Candidate]:
     """Leave each slot its first requesters, as many as slots, and drop who is among none's."""
     scores, count, order = case.scores, case.free.bit_count(), case.order
-    kept: set[UUID] = set()
+    kept: set[str] = set()
     for slot in matching.bits(case.free):
         mine = [n for n, other in scores if other == slot]
         if by_score:
@@ -377,7 +377,9 @@ def _brute_force(
                 levels[score] = levels.get(score, 0) | 1 << n
                 fitting |= 1 << n
         assert entry.patient_id is not None
-        found.append(Candidate(entry.pk, 1, entry.patient_id, sorted(levels.items(), reverse=True)))
+        found.append(
+            Candidate(str(entry.pk), 1, str(entry.patient_id), sorted(levels.items(), reverse=True))
+        )
     wanted: list[models.Slot] = []
     for slot in sorted(
         (slots[n] for n in matching.bits(fitting)), key=lambda slot: (slot.period.upper, slot.pk)

@@ -2,7 +2,7 @@
 -- wishes may be met: (entry, slot, rule). What somebody was offered before or has cancelled is not
 -- offered to them again, whichever of their entries it was. Takes no lock.
 WITH slot AS MATERIALIZED (
-    SELECT id, period FROM scheduling_slot WHERE id = ANY(%(slots)s)
+    SELECT id, period FROM scheduling_slot WHERE id = ANY(%(slots)s::uuid[])
 ),
 span AS MATERIALIZED (
     SELECT range_merge(range_agg(period)) AS period FROM slot
@@ -36,17 +36,17 @@ busy AS MATERIALIZED (
         AND live.status = 'offered'
         AND live.period && (SELECT period FROM span)
 )
-SELECT entry.id, slot.id, 'offered_before'
+SELECT entry.id::text, slot.id::text, 'offered_before'
 FROM slot
 JOIN waitlist_hold AS hold ON hold.slot_id = slot.id
 JOIN entry ON entry.patient_id = hold.patient_id
 UNION ALL
-SELECT entry.id, slot.id, 'cancelled_before'
+SELECT entry.id::text, slot.id::text, 'cancelled_before'
 FROM slot
 JOIN scheduling_appointment AS appointment
     ON appointment.slot_id = slot.id AND appointment.status = 'cancelled'
 JOIN entry ON entry.patient_id = appointment.patient_id
 UNION ALL
-SELECT busy.id, slot.id, 'patient_busy'
+SELECT busy.id::text, slot.id::text, 'patient_busy'
 FROM busy
 JOIN slot ON slot.period && busy.period

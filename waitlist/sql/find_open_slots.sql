@@ -1,7 +1,7 @@
 -- Open slots of one facility that may be offered now, by start: (id). Takes no lock.
 -- Left out: what begins too soon or too late, what leaves too little time to answer, what overlaps a
 -- block or a claim of its provider, and what was tried in vain and nothing changed since.
-SELECT slot.id
+SELECT slot.id::text
 FROM scheduling_slot AS slot
 JOIN scheduling_facility AS facility ON facility.id = slot.facility_id
 JOIN scheduling_provider AS provider ON provider.id = slot.provider_id

@@ -7,9 +7,9 @@ WITH first AS (
     ORDER BY rank_key DESC, joined_at, id
     LIMIT %(limit)s
 )
-SELECT id FROM first
+SELECT id::text FROM first
 UNION
-SELECT kin.id
+SELECT kin.id::text
 FROM first
 JOIN waitlist_waitlistentry AS kin
     ON kin.tenant_id = %(tenant)s AND kin.patient_id = first.patient_id AND kin.status = 'waiting'

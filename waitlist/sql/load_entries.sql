@@ -1,7 +1,7 @@
 -- Those who wait for a facility, or the given ones of them, in the order of its runs: its own by rank,
 -- then visitors by joining. Times in microseconds since 1970, days as "135". Takes no lock.
 SELECT
-    entry.id, entry.version, entry.patient_id, entry.facility_id <> %(facility)s AS visitor,
+    entry.id::text, entry.version, entry.patient_id::text, entry.facility_id <> %(facility)s AS visitor,
     entry.service_id::text, entry.provider_id::text, entry.provider_required,
     array_to_string(entry.preferred_days, ''), entry.preferred_time,
     (extract(epoch FROM entry.earliest) * 1000000)::bigint,

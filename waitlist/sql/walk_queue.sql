@@ -1,6 +1,6 @@
 -- The first entries of a facility's queue that may fit one slot, with these matches or with any: (id).
 -- One walk along the index for each service, which stops at the limit. Takes no lock.
-SELECT entry.id
+SELECT entry.id::text
 FROM unnest(%(services)s::uuid[]) AS wanted (service)
 CROSS JOIN LATERAL (
     SELECT id, rank_key, joined_at

@@ -1,5 +1,5 @@
 -- As walk_queue.sql, of those who wait elsewhere in the tenant for any facility, by joining.
-SELECT entry.id
+SELECT entry.id::text
 FROM unnest(%(services)s::uuid[]) AS wanted (service)
 CROSS JOIN LATERAL (
     SELECT id, joined_at

@@ -39,8 +39,8 @@ BENCHES: dict[str, Callable[[dict[str, Any]], list[Result]]] = {
 
 class Command(BaseCommand):
     help = (
-        "Measure, in scratch databases on the server in use: ratios to the least that PostgreSQL can"
-        " be asked to do for the same result."
+        "Measure, in scratch databases on the server in use: ratios to the least that PostgreSQL"
+        " can be asked to do for the same result."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
