@@ -77,12 +77,13 @@ def fill(*, facility_id: UUID, now: datetime) -> Filled:
     """
     if not locks.try_lock(name=locks.FILL, of=facility_id):
         raise Busy(str(facility_id))
-    policy = WaitlistPolicy.objects.select_related("facility").filter(facility=facility_id).first()
-    if policy is None or not policy.auto_invite or quiet_until(policy=policy, now=now):
+    found = WaitlistPolicy.objects.select_related("facility__queue").filter(facility=facility_id)
+    policy = found.first()
+    if policy is None or not _is_on(policy=policy) or quiet_until(policy=policy, now=now):
         return Filled()
     # Read before the entries are: what changes after this is seen by the next pass.
     seen = _revisions(policy=policy)
-    opened = _open(policy=policy, among=None, seen=seen, now=now)
+    opened = _open(policy=policy, seen=seen, now=now)
     if not opened:
         _note_dry(policy=policy, seen=seen, now=now)
         return Filled()
@@ -92,8 +93,8 @@ def fill(*, facility_id: UUID, now: datetime) -> Filled:
     tried = opened[:reach] if walks else opened
     slots.lock_many_for_claim(slot_ids=tried)
     # Under the providers' locks no claim is made, so what is open and unclaimed now stays so.
-    tried = _open(policy=policy, among=tried, seen=seen, now=now)
-    board = candidates.board(slots=load_slots(slot_ids=tried), policy=policy)
+    free = load_slots(slot_ids=tried, policy=policy)
+    board = candidates.board(slots=free, policy=policy)
     choice, found = _choose(board=board, policy=policy, waiting=waiting, walks=walks, now=now)
     written = write(
         offers=offers(board=board, choice=choice, found=found),
@@ -103,7 +104,7 @@ def fill(*, facility_id: UUID, now: datetime) -> Filled:
         actor=events.SYSTEM,
         now=now,
     )
-    nobody = [slot for slot in tried if not board.bit[slot] & choice.fitted]
+    nobody = [slot.id for slot in free if not board.bit[slot.id] & choice.fitted]
     if nobody:
         sql.run(
             app="waitlist",
@@ -135,6 +136,13 @@ def _choose(
     return choose(board=board, found=found, policy=policy), found
 
 
+def _is_on(*, policy: WaitlistPolicy) -> bool:
+    """Whether the scan may offer anything at the facility."""
+    facility = policy.facility
+    is_open = facility.is_active and facility.queue.deactivated_at is None
+    return is_open and policy.auto_invite and policy.min_hold <= policy.hold_window
+
+
 def _revisions(*, policy: WaitlistPolicy) -> dict[str, int]:
     """Read what the queue and the visitors of its tenant have come to."""
     mine = Max("revision", filter=Q(pk=policy.facility_id))
@@ -143,30 +151,37 @@ def _revisions(*, policy: WaitlistPolicy) -> dict[str, int]:
     )
 
 
-def _open(
-    *,
-    policy: WaitlistPolicy,
-    among: Collection[Id] | None,
-    seen: dict[str, int],
-    now: datetime,
-) -> list[Id]:
-    """Find the slots, all or some of those given, that may be offered now, by start."""
+def _open(*, policy: WaitlistPolicy, seen: dict[str, int], now: datetime) -> list[Id]:
+    """Find the slots that may be offered now, by start."""
+    first = now + policy.min_notice
     rows = sql.run(
         app="waitlist",
         name="find_open_slots",
         params={
+            **seen,
             "facility": policy.facility_id,
-            "slots": None if among is None else sql.array(among),
-            "visitors_revision": seen["visitors_revision"],
             "now": now,
+            "after": first,
+            "first": first + policy.min_hold,
+            "last": now + policy.look_ahead,
         },
     )
     return [slot for (slot,) in rows]
 
 
-def load_slots(*, slot_ids: Collection[Id]) -> list[Slot]:
-    """Read slots as a board takes them."""
-    rows = sql.run(app="waitlist", name="load_slots", params={"slots": sql.array(slot_ids)})
+def load_slots(
+    *, slot_ids: Collection[Id], policy: WaitlistPolicy, claimable: bool = True
+) -> list[Slot]:
+    """Read slots of a facility as a board takes them, of these those that can be claimed, or all."""
+    rows = sql.run(
+        app="waitlist",
+        name="load_slots",
+        params={
+            "slots": sql.array(slot_ids),
+            "timezone": policy.facility.timezone,
+            "claimable": claimable,
+        },
+    )
     return [Slot(*row) for row in rows]
 
 

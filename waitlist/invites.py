@@ -138,7 +138,8 @@ def _offer(*, slot: Slot, entry_id: UUID | None, actor: Actor, now: datetime) ->
         raise TooLate(f"Slot {slot.pk} begins too soon for an offer.", field="slot")
     ahead = slot.period.lower - now <= policy.look_ahead
     board = candidates.board(
-        slots=fill.load_slots(slot_ids=[str(slot.pk)] if ahead else []), policy=policy
+        slots=fill.load_slots(slot_ids=[str(slot.pk)] if ahead else [], policy=policy),
+        policy=policy,
     )
     if entry_id is None:
         found = candidates.walk(board=board, policy=policy, now=now)

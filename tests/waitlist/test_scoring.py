@@ -19,8 +19,10 @@ MONDAY, TUESDAY, SATURDAY, SUNDAY = 1, 2, 6, 7
 
 
 def _score(slot: Slot, entry: WaitlistEntry, *, now: datetime = NOW) -> int | None:
-    policy = WaitlistPolicy.objects.get(facility=slot.facility_id)
-    board = candidates.board(slots=fill.load_slots(slot_ids=[str(slot.pk)]), policy=policy)
+    policy = WaitlistPolicy.objects.select_related("facility").get(facility=slot.facility_id)
+    board = candidates.board(
+        slots=fill.load_slots(slot_ids=[str(slot.pk)], policy=policy), policy=policy
+    )
     found = candidates.find(board=board, policy=policy, now=now, entries=[str(entry.pk)])
     return found[0].levels[0][0] if found else None
 
