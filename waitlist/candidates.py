@@ -1,9 +1,9 @@
 """Candidates: those who wait and fit a run's slots, loaded no further than can matter."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import groupby, product
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from audit import sql
@@ -92,11 +92,17 @@ def load(
     *, policy: WaitlistPolicy, now: datetime, entries: Collection[Id] | None = None
 ) -> Iterator[Entry]:
     """Read those who wait, or the given entries as far as they do, in the order of the run."""
-    rows = sql.run(
-        app="waitlist",
-        name="load_entries",
-        params={**_queue(policy), "entries": _array(entries), "now": now},
-    )
+    params = {**_queue(policy), "entries": _array(entries), "now": now}
+    return _entries(sql.run(app="waitlist", name="load_entries", params=params))
+
+
+def stream(*, policy: WaitlistPolicy, now: datetime) -> Iterator[Entry]:
+    """Read those who wait, however many, a few thousand at a time; in a transaction."""
+    params = {**_queue(policy), "entries": None, "now": now}
+    return _entries(sql.stream(app="waitlist", name="load_entries", params=params))
+
+
+def _entries(rows: Iterable[tuple[Any, ...]]) -> Iterator[Entry]:
     for entry, version, requester, visitor, service, provider, required, days, time, *rest in rows:
         wish = Wish(visitor, service, provider, required, days, time)
         yield Entry(entry, version, requester, wish, *rest)

@@ -77,13 +77,13 @@ def fill(*, facility_id: UUID, now: datetime) -> Filled:
     """
     if not locks.try_lock(name=locks.FILL, of=facility_id):
         raise Busy(str(facility_id))
-    found = WaitlistPolicy.objects.select_related("facility__queue").filter(facility=facility_id)
-    policy = found.first()
+    policies = WaitlistPolicy.objects.select_related("facility__queue")
+    policy = policies.filter(facility=facility_id).first()
     if policy is None or not _is_on(policy=policy) or quiet_until(policy=policy, now=now):
         return Filled()
     # Read before the entries are: what changes after this is seen by the next pass.
     seen = _revisions(policy=policy)
-    opened = _open(policy=policy, seen=seen, now=now)
+    opened = find_open(policy=policy, seen=seen, now=now)
     if not opened:
         _note_dry(policy=policy, seen=seen, now=now)
         return Filled()
@@ -151,14 +151,17 @@ def _revisions(*, policy: WaitlistPolicy) -> dict[str, int]:
     )
 
 
-def _open(*, policy: WaitlistPolicy, seen: dict[str, int], now: datetime) -> list[Id]:
-    """Find the slots that may be offered now, by start."""
+def find_open(*, policy: WaitlistPolicy, seen: dict[str, int] | None, now: datetime) -> list[Id]:
+    """Find the slots that may be offered now, by start.
+
+    With `seen`, of what was tried in vain only what the queue has changed for since.
+    """
     first = now + policy.min_notice
     rows = sql.run(
         app="waitlist",
         name="find_open_slots",
         params={
-            **seen,
+            **(seen or {"revision": None, "visitors_revision": None}),
             "facility": policy.facility_id,
             "now": now,
             "after": first,
@@ -172,7 +175,7 @@ def _open(*, policy: WaitlistPolicy, seen: dict[str, int], now: datetime) -> lis
 def load_slots(
     *, slot_ids: Collection[Id], policy: WaitlistPolicy, claimable: bool = True
 ) -> list[Slot]:
-    """Read slots of a facility as a board takes them, of these those that can be claimed, or all."""
+    """Read slots of a facility as a board takes them: those that can be claimed, or all."""
     rows = sql.run(
         app="waitlist",
         name="load_slots",
@@ -231,6 +234,12 @@ def write(
         },
     )
     return dict(rows)
+
+
+def leaves_time(*, policy: WaitlistPolicy, slot_start: datetime, now: datetime) -> bool:
+    """Whether a slot starts late enough for an offer to be made and answered."""
+    last = slot_start - policy.min_notice
+    return last > now and last - now >= policy.min_hold
 
 
 def deadline(*, policy: WaitlistPolicy, slot_start: datetime, start: datetime) -> datetime:
