@@ -132,7 +132,7 @@ def walk(*, board: Board, policy: WaitlistPolicy, now: datetime) -> list[Candida
     found: set[Id] = set()
     for slot in board.slots:
         found |= _first(board=board, slot=slot, policy=policy, now=now)
-    return find(board=board, policy=policy, now=now, entries=found)
+    return find(board=board, policy=policy, now=now, entries=found) if found else []
 
 
 class _Kind(NamedTuple):
@@ -150,9 +150,11 @@ def _first(*, board: Board, slot: Slot, policy: WaitlistPolicy, now: datetime) -
     takers: set[Id] = set()
     for _, kinds in groupby(_kinds(policy=policy), key=lambda kind: (kind.score, kind.visitors)):
         for kind in kinds:
-            limit = len(board.slots)
+            limit, mine = len(board.slots), set[Id]()
             while True:
                 walked = _walk(board=board, slot=slot, policy=policy, kind=kind, limit=limit)
+                if not walked:
+                    break
                 fitting = find(board=board, policy=policy, now=now, entries=walked)
                 mine = {one.requester for one in fitting if _takes(board, slot, one)}
                 if len(walked) < limit or len(mine) >= len(board.slots):

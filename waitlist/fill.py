@@ -112,7 +112,7 @@ def fill(*, facility_id: UUID, now: datetime) -> Filled:
             params={**seen, "slots": sql.array(nobody), "now": now},
         )
     left = len(opened) - len(tried)
-    if not left:
+    if not (left or choice.pairs):
         _note_dry(policy=policy, seen=seen, now=now)
     return Filled(len(written), len(nobody), len(choice.pairs) - len(written), left)
 
