@@ -105,6 +105,10 @@ class Schema(AutoSchema):
     def _open(self) -> bool:
         return Role.NONE in roles(route=self._route(), method=self.method)
 
+    def _updates(self) -> bool:
+        assert isinstance(self.view, ApiView)
+        return self.method in UPDATES or (self.method == "POST" and self.view.updates)
+
     def _statuses(self, operation: Mapping[str, Any]) -> set[int]:
         writes = self.method in WRITES
         assert isinstance(self.view, ApiView)
@@ -117,7 +121,7 @@ class Schema(AutoSchema):
             found.add(404)
         if writes and not self._open():
             found.add(409)
-        if self.method in UPDATES:
+        if self._updates():
             found.add(412)
         if "requestBody" in operation or self.method in {"POST", "PUT", "PATCH"}:
             found |= {413, 415}
@@ -137,7 +141,7 @@ class Schema(AutoSchema):
                 "schema": text | {"minLength": 1, "maxLength": MAX_LENGTH, "pattern": "^[!-~]+$"},
                 "example": "b1946ac9",
             })  # fmt: skip
-        if self.method in UPDATES:
+        if self._updates():
             found.append({
                 "name": "If-Match", "in": "header", "required": False,
                 "description": "The ETag of the row as it was read; 412 if it changed since.",

@@ -9,6 +9,7 @@ from django.db.models import F, Func, Q
 
 from accounts.models import Language, TenantRow, User, phone_validator
 from audit import triggers
+from audit.clock import span
 from audit.triggers import Move
 
 currency_validator = RegexValidator(r"^[A-Z]{3}$", "Give the ISO 4217 code, such as EUR.")
@@ -306,7 +307,7 @@ class TimeBlock(Versioned):
         indexes = [GistIndex(fields=["facility", "period"], name="timeblock_facility")]
 
     def __str__(self) -> str:
-        return str(self.period)
+        return span(period=self.period)
 
 
 class Slot(TenantRow):
@@ -385,7 +386,7 @@ class Slot(TenantRow):
         ]
 
     def __str__(self) -> str:
-        return f"{self.status} {self.period}"
+        return f"{self.status} {span(period=self.period)}"
 
 
 class Appointment(Versioned):
@@ -459,4 +460,4 @@ class Appointment(Versioned):
         ]
 
     def __str__(self) -> str:
-        return f"{self.status} {self.period}"
+        return f"{self.status} {span(period=self.period)}"

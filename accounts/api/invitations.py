@@ -11,7 +11,7 @@ from rest_framework.response import Response
 from accounts import invitations, rows
 from accounts.bodies import Body
 from accounts.models import Invitation
-from accounts.views import RowsView, RowView
+from accounts.views import RowsView, RowView, wanted_version
 from audit import clock
 
 
@@ -76,5 +76,5 @@ class InvitationView(RowView):
 
     def delete(self, request: Request, id: UUID) -> Response:
         """Take an invitation back; its link ends."""
-        rows.remove(rows=self.rows(), id=id)
+        rows.remove(rows=self.rows(), id=id, version=wanted_version(request=request))
         return Response(status=204)

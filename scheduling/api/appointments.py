@@ -12,7 +12,7 @@ from rest_framework.response import Response
 from accounts import rows
 from accounts.bodies import Body
 from accounts.roles import Role
-from accounts.views import RowsView, RowView
+from accounts.views import RowsView, RowView, wanted_version
 from audit import clock
 from scheduling import appointments, scopes
 from scheduling.api.slots import TimesFilter
@@ -91,11 +91,18 @@ class AppointmentView(RowView):
 
     def change(self, id: UUID, function: Callable[..., Appointment], **given: Any) -> Response:
         """Do something to an appointment that the caller sees, and answer what it is then."""
-        row = function(appointment_id=id, actor=self.caller.actor, now=clock.now(), **given)
+        row = function(
+            appointment_id=id,
+            actor=self.caller.actor,
+            now=clock.now(),
+            version=wanted_version(request=self.request),
+            **given,
+        )
         return self.show(row=row)
 
 
 class _ActionView(AppointmentView):
+    updates: ClassVar[bool] = True
     http_method_names: ClassVar[list[str]] = ["post"]  # type: ignore[misc]
 
 

@@ -8,10 +8,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.bodies import Body
-from accounts.views import RowsView, RowView, read
+from accounts.views import RowsView, RowView, read, wanted_version
 from audit import clock
 from scheduling import exceptions
-from scheduling.api.rules import check_references
+from scheduling.api.rules import but_same, check_references
 from scheduling.models import AvailabilityException
 
 
@@ -61,8 +61,27 @@ class ExceptionView(RowView):
     def rows(self) -> QuerySet[AvailabilityException]:
         return AvailabilityException.objects.filter(tenant=self.caller.tenant_id)
 
+    def patch(self, request: Request, id: UUID) -> Response:
+        """Change what counts on the date, or the date; coming slots follow, unless claimed."""
+        exception = self.find(id)
+        changes = self.read(partial=True)
+        check_references(caller=self.caller, values=changes)
+        row = exceptions.change(
+            exception_id=id,
+            changes=but_same(changes=changes, row=exception),
+            actor=self.caller.actor,
+            now=clock.now(),
+            version=wanted_version(request=request),
+        )
+        return self.show(row=row)
+
     def delete(self, request: Request, id: UUID) -> Response:
         """Let the rules of the date count again."""
         self.find(id)
-        exceptions.remove(exception_id=id, actor=self.caller.actor, now=clock.now())
+        exceptions.remove(
+            exception_id=id,
+            actor=self.caller.actor,
+            now=clock.now(),
+            version=wanted_version(request=request),
+        )
         return Response(status=204)

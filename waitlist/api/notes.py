@@ -14,7 +14,7 @@ from accounts import rows
 from accounts.bodies import Body
 from accounts.models import User
 from accounts.roles import Role
-from accounts.views import ApiView, RowsView
+from accounts.views import ApiView, RowsView, wanted_version
 from audit import clock
 from waitlist import entries, history, scopes
 from waitlist.api.answers import EntryAnswer
@@ -110,7 +110,7 @@ class StillInterestedView(ApiView, GenericAPIView[Any]):
     """The answer to a nudge."""
 
     serializer_class = EntryAnswer
-    problems: ClassVar = {"POST": frozenset({409})}
+    updates: ClassVar[bool] = True
 
     @extend_schema(request=Interest, responses=EntryAnswer)
     def post(self, request: Request, id: UUID) -> Response:
@@ -123,5 +123,6 @@ class StillInterestedView(ApiView, GenericAPIView[Any]):
             interested=body.validated_data["interested"],
             actor=self.caller.actor,
             now=clock.now(),
+            version=wanted_version(request=request),
         )
         return show(view=self, entry_id=id)
