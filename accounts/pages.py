@@ -34,7 +34,11 @@ class Pages(BasePagination):
         )
         self.total = queryset.count()
         start = (self.page - 1) * self.page_size
-        return list(queryset[start : start + self.page_size]) if start < self.total else []
+        if start >= self.total:
+            return []
+        # The ids first, for which an index is enough: what is passed over is not read.
+        ids = queryset.values("pk")[start : start + self.page_size]
+        return list(queryset.filter(pk__in=ids))
 
     def get_paginated_response(self, data: Any) -> Response:
         """Wrap one page."""

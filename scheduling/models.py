@@ -383,6 +383,11 @@ class Slot(TenantRow):
                 name="slot_reserved_until",
                 condition=Q(status="reserved"),
             ),
+            # The lists of a tenant, by time or by age.
+            models.Index(
+                F("tenant"), Func(F("period"), function="lower"), F("id"), name="slot_times"
+            ),
+            models.Index(fields=["tenant", "id"], name="slot_tenant"),
         ]
 
     def __str__(self) -> str:
@@ -457,6 +462,10 @@ class Appointment(Versioned):
                 Func(F("period"), function="lower"),
                 name="appointment_provider",
             ),
+            models.Index(
+                F("tenant"), Func(F("period"), function="lower"), F("id"), name="appointment_times"
+            ),
+            models.Index(fields=["tenant", "id"], name="appointment_tenant"),
         ]
 
     def __str__(self) -> str:

@@ -10,6 +10,7 @@ from rest_framework.response import Response
 
 from accounts import invitations, rows
 from accounts.bodies import Body
+from accounts.filters import SortFilter
 from accounts.models import Invitation
 from accounts.views import RowsView, RowView, wanted_version
 from audit import clock
@@ -38,7 +39,7 @@ class InvitationFilter(filters.FilterSet):  # type: ignore[misc]
     accepted = filters.BooleanFilter(
         field_name="accepted_at", lookup_expr="isnull", exclude=True, label="Whether it was used."
     )
-    sort = filters.OrderingFilter(fields=("created_at", "expires_at"))
+    sort = SortFilter(fields=("created_at", "expires_at"))
 
 
 class InvitationsView(RowsView):

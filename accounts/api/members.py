@@ -9,7 +9,7 @@ from rest_framework.response import Response
 
 from accounts import members
 from accounts.bodies import Body
-from accounts.filters import SearchFilter
+from accounts.filters import SearchFilter, SortFilter
 from accounts.models import Membership
 from accounts.views import RowsView, RowView, wanted_version
 from audit import clock
@@ -29,7 +29,7 @@ class MemberSerializer(Body, serializers.ModelSerializer[Membership]):
 class MemberFilter(filters.FilterSet):  # type: ignore[misc]
     search = SearchFilter(columns=("user__name", "user__email"))
     role = filters.ChoiceFilter(choices=Membership.Role)
-    sort = filters.OrderingFilter(fields={"user__name": "name", "created_at": "created_at"})
+    sort = SortFilter(fields={"user__name": "name", "created_at": "created_at"})
 
 
 class MembersView(RowsView):

@@ -11,6 +11,7 @@ from unfold.widgets import UnfoldAdminSelect2Widget
 from accounts.admin import TenantAdmin, TenantFilter, TenantInline
 from audit import clock
 from audit.columns import Column, label, link, rows
+from audit.filters import LevelFilter
 from audit.pages import Rows, actor, arguments
 from scheduling import facilities, patients, providers, zones
 from scheduling.admin.forms import (
@@ -154,7 +155,7 @@ class PatientAdmin(TenantAdmin):
     subject = "patient"
     history_by = "subject_id"
     list_display = ("name", "email", "phone", "tier", "chronic_condition", "external_ref")
-    list_filter = ("tier", "chronic_condition", "language")
+    list_filter = (("tier", LevelFilter), "chronic_condition", "language")
     search_fields = ("name", "email", "phone", "external_ref")
     ordering = ("name", "pk")
     readonly_fields = ("erased_at",)

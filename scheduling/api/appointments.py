@@ -61,7 +61,7 @@ class AppointmentsView(RowsView):
     filterset_class = AppointmentFilter
 
     def rows(self) -> QuerySet[Appointment]:
-        return scopes.appointments(caller=self.caller).order_by("period", "id")
+        return scopes.appointments(caller=self.caller).order_by("period__startswith", "id")
 
     @extend_schema(request=BookingSerializer, responses={201: AppointmentSerializer})
     def post(self, request: Request) -> Response:

@@ -9,6 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.bodies import Body
+from accounts.filters import SortFilter
 from accounts.views import RowsView, RowView, wanted_version
 from audit import clock
 from scheduling import blocks
@@ -53,7 +54,7 @@ class BlockFilter(filters.FilterSet):  # type: ignore[misc]
     to = filters.IsoDateTimeFilter(
         field_name="period", lookup_expr="startswith__lt", label="Begins before."
     )
-    sort = filters.OrderingFilter(fields={"period": "starts_at", "created_at": "created_at"})
+    sort = SortFilter(fields={"period": "starts_at", "created_at": "created_at"})
 
 
 class BlocksView(RowsView):

@@ -8,6 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.bodies import Body
+from accounts.filters import SortFilter
 from accounts.views import RowsView, RowView, read, wanted_version
 from audit import clock
 from scheduling import exceptions
@@ -36,7 +37,7 @@ class ExceptionFilter(filters.FilterSet):  # type: ignore[misc]
     kind = filters.ChoiceFilter(choices=AvailabilityException.Kind)
     locals()["from"] = filters.DateFilter(field_name="date", lookup_expr="gte", label="First date.")
     to = filters.DateFilter(field_name="date", lookup_expr="lte", label="Last date.")
-    sort = filters.OrderingFilter(fields=("date", "created_at"))
+    sort = SortFilter(fields=("date", "created_at"))
 
 
 class ExceptionsView(RowsView):

@@ -9,6 +9,7 @@ from rest_framework.response import Response
 
 from accounts import rows
 from accounts.bodies import Body
+from accounts.filters import SortFilter
 from accounts.roles import Caller
 from accounts.views import RowsView, RowView, read, wanted_version
 from audit import clock
@@ -38,7 +39,7 @@ class RuleFilter(filters.FilterSet):  # type: ignore[misc]
     service = filters.UUIDFilter(field_name="service_id")
     weekday = filters.NumberFilter(min_value=1, max_value=7)
     is_active = filters.BooleanFilter()
-    sort = filters.OrderingFilter(fields=("weekday", "start_time", "created_at"))
+    sort = SortFilter(fields=("weekday", "start_time", "created_at"))
 
 
 class RulesView(RowsView):

@@ -12,6 +12,7 @@ from rest_framework.response import Response
 
 from accounts import rows
 from accounts.bodies import Body
+from accounts.filters import SortFilter
 from accounts.roles import Role
 from accounts.views import ApiView, RowsView, RowView, read
 from audit import clock
@@ -54,7 +55,8 @@ class TimesFilter(filters.FilterSet):  # type: ignore[misc]
     to = filters.IsoDateTimeFilter(
         field_name="period", lookup_expr="startswith__lt", label="Begins before."
     )
-    sort = filters.OrderingFilter(fields={"period": "starts_at", "created_at": "created_at"})
+    # Ids sort by the time of their making.
+    sort = SortFilter(fields={"period__startswith": "starts_at", "id": "created_at"})
 
 
 class SlotFilter(TimesFilter):
@@ -68,7 +70,7 @@ class SlotsView(RowsView):
     filterset_class = SlotFilter
 
     def rows(self) -> QuerySet[Slot]:
-        found = scopes.slots(caller=self.caller).order_by("period", "id")
+        found = scopes.slots(caller=self.caller).order_by("period__startswith", "id")
         if self.caller.role == Role.PATIENT:
             return slots.bookable(rows=found, now=clock.now())
         return found
