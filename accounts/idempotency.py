@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
+from django.db.models import Q
 
 from accounts.models import IdempotencyKey
 from audit.errors import Refused
@@ -93,6 +94,12 @@ def prune(*, now: datetime) -> int:
     return IdempotencyKey.objects.filter(created_at__lte=now - KEEP).delete()[0]
 
 
-def erase(*, user_id: UUID) -> int:
-    """Delete the answers that a user got, which may be about them; return how many."""
-    return IdempotencyKey.objects.filter(caller__startswith=f"{user_id}:").delete()[0]
+def erase(*, about: UUID, user_id: UUID | None) -> int:
+    """Delete the answers that tell of a row, such as a patient, and those that its user got.
+
+    Reads all answers of a day, as none is stored by what it is about; return how many went.
+    """
+    theirs = Q(body__icontains=str(about))
+    if user_id is not None:
+        theirs |= Q(caller__startswith=f"{user_id}:")
+    return IdempotencyKey.objects.filter(theirs).delete()[0]

@@ -75,5 +75,6 @@ class PatientView(RowView):
 
     def delete(self, request: Request, id: UUID) -> Response:
         """Delete a patient made by mistake, whom nothing refers to."""
-        rows.remove(rows=self.rows(), id=id, version=wanted_version(request=request))
+        self.find(id)
+        patients.remove(patient_id=id, version=wanted_version(request=request))
         return Response(status=204)

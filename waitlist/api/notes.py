@@ -16,6 +16,7 @@ from accounts.models import User
 from accounts.roles import Role
 from accounts.views import ApiView, RowsView, wanted_version
 from audit import clock
+from audit.models import Event
 from waitlist import entries, history, scopes
 from waitlist.api.answers import EntryAnswer
 from waitlist.api.entries import show
@@ -95,15 +96,15 @@ class HistoryView(ApiView, GenericAPIView[Any]):
     """What happened to an entry."""
 
     serializer_class = FactAnswer
-    filter_backends = ()
-    pagination_class = None
+    queryset = Event.objects.none()  # for the schema; the facts are read for each request
 
     @extend_schema(responses=FactAnswer(many=True))
     def get(self, request: Request, id: UUID) -> Response:
         """Tell what happened to an entry, oldest first; to staff with the notes on it."""
         entry = rows.find(rows=scopes.entries(caller=self.caller), id=id, field="entry")
         facts = history.read(entry=entry, inside=self.caller.role != Role.PATIENT)
-        return Response(FactAnswer(facts, many=True).data)
+        page = self.paginate_queryset(self.filter_queryset(facts))  # type: ignore[arg-type]
+        return self.get_paginated_response(FactAnswer(page, many=True).data)
 
 
 class StillInterestedView(ApiView, GenericAPIView[Any]):
