@@ -11,10 +11,11 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import Q
 
 from accounts.models import IdempotencyKey
+from audit import locks
 from audit.errors import Refused
 
 KEEP = timedelta(hours=24)
@@ -59,13 +60,8 @@ def once(
     :raises KeyReused: if the key stands for another request.
     :raises InFlight: if the key's first request has not been answered.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))",
-            [f"idempotency:{caller}:{key}"],
-        )
-        if not cursor.fetchone()[0]:
-            raise InFlight("A request with this Idempotency-Key is being worked on.")
+    if not locks.try_lock(name=f"{locks.IDEMPOTENCY}:{caller}:{key}"):
+        raise InFlight("A request with this Idempotency-Key is being worked on.")
     found = IdempotencyKey.objects.filter(caller=caller, key=key).first()
     if found is not None and found.created_at > now - KEEP:
         if found.fingerprint != request:
