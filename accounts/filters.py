@@ -35,9 +35,9 @@ class KnownFilters(DjangoFilterBackend):  # type: ignore[misc]
         empty = [
             name
             for name in set(request.query_params) - PAGING
-            if not isinstance(filterset.filters[name], SearchFilter)
-            and "" in request.query_params.getlist(name)
-        ]
+            if any(_is_empty(filterset.filters[name], text)
+                   for text in request.query_params.getlist(name))
+        ]  # fmt: skip
         if empty:
             raise ValidationError(
                 {name: [ErrorDetail("Give a value.", "required")] for name in empty}
@@ -65,6 +65,12 @@ class KnownFilters(DjangoFilterBackend):  # type: ignore[misc]
                 }
             )
         return filterset.qs if filterset else queryset
+
+
+def _is_empty(wanted: Any, text: str) -> bool:
+    if isinstance(wanted, SortFilter):  # several, with commas between them
+        return "" in text.split(",")
+    return text == "" and not isinstance(wanted, SearchFilter)
 
 
 class SearchFilter(CharFilter):  # type: ignore[misc]

@@ -50,9 +50,8 @@ class ApiView(APIView):
     idempotent: ClassVar[bool] = True
     # Whether a POST changes the row that its path names, so that it takes If-Match as a PATCH does.
     updates: ClassVar[bool] = False
-    # Statuses of problems besides those that follow from a route's shape, by method: for the schema
-    # alone.
-    problems: ClassVar[Mapping[str, frozenset[int]]] = {}
+    # What is refused besides what follows from a route's shape, by method: for the schema alone.
+    problems: ClassVar[Mapping[str, tuple[type[Exception], ...]]] = {}
 
     @property
     def caller(self) -> Caller:

@@ -45,6 +45,10 @@ class Inactive(Refused):
     code = "inactive"
 
 
+# What `check_claimable` raises.
+UNCLAIMABLE = (Inactive, SlotTaken, SlotBlocked, SlotPast)
+
+
 class NotReserved(Refused):
     """The slot is not reserved, or it is reserved by somebody else."""
 

@@ -43,6 +43,7 @@ class MembersView(RowsView):
 
 class MemberView(RowView):
     serializer_class = MemberSerializer
+    problems: ClassVar = dict.fromkeys(("PATCH", "DELETE"), (members.LastAdmin,))
     noun: ClassVar[str] = "member"
 
     def rows(self) -> QuerySet[Membership]:

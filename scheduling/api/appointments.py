@@ -14,7 +14,7 @@ from accounts.bodies import Body
 from accounts.roles import Role
 from accounts.views import RowsView, RowView, wanted_version
 from audit import clock
-from scheduling import appointments, scopes
+from scheduling import appointments, scopes, slots
 from scheduling.api.slots import TimesFilter
 from scheduling.models import Appointment
 
@@ -59,6 +59,7 @@ class AppointmentFilter(TimesFilter):
 class AppointmentsView(RowsView):
     serializer_class = AppointmentSerializer
     filterset_class = AppointmentFilter
+    problems: ClassVar = {"POST": (*slots.UNCLAIMABLE, appointments.PatientBusy)}
 
     def rows(self) -> QuerySet[Appointment]:
         return scopes.appointments(caller=self.caller).order_by("period__startswith", "id")
@@ -107,6 +108,8 @@ class _ActionView(AppointmentView):
 
 
 class CancelView(_ActionView):
+    problems: ClassVar = {"POST": (appointments.NotBooked,)}
+
     @extend_schema(request=CancellationSerializer, responses=AppointmentSerializer)
     def post(self, request: Request, id: UUID) -> Response:
         """Cancel an appointment; its slot is free for who waits."""
@@ -117,6 +120,10 @@ class CancelView(_ActionView):
 
 
 class RescheduleView(_ActionView):
+    problems: ClassVar = {
+        "POST": (*slots.UNCLAIMABLE, appointments.NotBooked, appointments.PatientBusy)
+    }
+
     @extend_schema(request=MoveSerializer, responses=AppointmentSerializer)
     def post(self, request: Request, id: UUID) -> Response:
         """Move an appointment to another slot; the old one is free for who waits."""
@@ -129,6 +136,8 @@ class RescheduleView(_ActionView):
 
 
 class CompleteView(_ActionView):
+    problems: ClassVar = {"POST": (appointments.NotBooked, appointments.NotBegun)}
+
     @extend_schema(request=None, responses=AppointmentSerializer)
     def post(self, request: Request, id: UUID) -> Response:
         """Note that the patient came."""
@@ -137,6 +146,8 @@ class CompleteView(_ActionView):
 
 
 class NoShowView(_ActionView):
+    problems: ClassVar = {"POST": (appointments.NotBooked, appointments.NotBegun)}
+
     @extend_schema(request=None, responses=AppointmentSerializer)
     def post(self, request: Request, id: UUID) -> Response:
         """Note that the patient did not come."""

@@ -55,6 +55,7 @@ class PatientsView(RowsView):
 
 class PatientView(RowView):
     serializer_class = PatientSerializer
+    problems: ClassVar = {"DELETE": (rows.InUse,)}
     noun: ClassVar[str] = "patient"
 
     def rows(self) -> QuerySet[Patient]:

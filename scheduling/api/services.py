@@ -44,6 +44,7 @@ class ServicesView(RowsView):
 
 class ServiceView(RowView):
     serializer_class = ServiceSerializer
+    problems: ClassVar = {"DELETE": (rows.InUse,)}
     noun: ClassVar[str] = "service"
 
     def rows(self) -> QuerySet[Service]:

@@ -86,6 +86,7 @@ class SlotView(RowView):
 
 class ReserveView(ApiView, GenericAPIView[Slot]):
     serializer_class = ReservationSerializer
+    problems: ClassVar = {"POST": slots.UNCLAIMABLE}
 
     @extend_schema(responses=SlotSerializer)
     def post(self, request: Request, id: UUID) -> Response:
@@ -100,6 +101,8 @@ class ReserveView(ApiView, GenericAPIView[Slot]):
 
 
 class ReleaseView(ApiView):
+    problems: ClassVar = {"POST": (slots.NotReserved,)}
+
     @extend_schema(request=None, responses=SlotSerializer)
     def post(self, request: Request, id: UUID) -> Response:
         """Give a reservation up; a patient only their own."""

@@ -8,6 +8,7 @@ from django.core.management import call_command
 from django.test import Client
 
 from accounts import routes
+from audit.errors import Refused
 from config import api
 
 METHODS = {"get", "post", "put", "patch", "delete"}
@@ -61,6 +62,34 @@ def test_every_operation_says_what_it_does_and_refuses(schema: dict[str, Any]) -
             assert "412" in problems, (path, method)
         for status in problems:
             assert list(answers[status]["content"]) == ["application/problem+json"]
+
+
+def test_every_refusal_is_in_the_answers_of_an_operation(schema: dict[str, Any]) -> None:
+    """By its code, with an example; those that only commands and the admin meet are named here."""
+    shown = {
+        code
+        for _, _, operation in operations(schema)
+        for status, answer in operation["responses"].items()
+        if status >= "400"
+        for code in answer["content"]["application/problem+json"]["examples"]
+    }
+    elsewhere = {"refused", "bad_file", "job_not_failed", "broker_away"}
+    assert {one.code for one in refusals(Refused)} - elsewhere <= shown
+    assert {"throttled", "csrf_failed", "malformed", "invalid", "not_authenticated"} <= shown
+
+
+def refusals(kind: type[Refused]) -> Iterator[type[Refused]]:
+    """Give a class of refusals and all below it."""
+    yield kind
+    for one in kind.__subclasses__():
+        if not one.__module__.startswith("tests"):
+            yield from refusals(one)
+
+
+def test_every_parameter_is_described(schema: dict[str, Any]) -> None:
+    for path, _, operation in operations(schema):
+        for parameter in operation.get("parameters", ()):
+            assert parameter["description"], (path, parameter["name"])
 
 
 def test_it_is_served_as_yaml_and_json(client: Client) -> None:

@@ -13,12 +13,18 @@ from accounts import rows
 from accounts.bodies import Body
 from accounts.views import ApiView, wanted_version
 from audit import clock
-from scheduling import appointments
+from scheduling import appointments, slots
 from scheduling import scopes as supply
-from waitlist import invites, scopes
+from waitlist import entries, invites, scopes
 from waitlist.api import holds
 from waitlist.api.answers import EntryAnswer, HoldAnswer
 from waitlist.api.entries import show
+
+# What is refused of an offer.
+UNOFFERED = (
+    *slots.UNCLAIMABLE, entries.EntryClosed, invites.DoesNotFit, invites.NobodyFits,
+    invites.TooLate,
+)  # fmt: skip
 
 
 class Promotion(Body):
@@ -44,6 +50,9 @@ class PromoteView(ApiView, GenericAPIView[Any]):
 
     serializer_class = EntryAnswer
     updates: ClassVar[bool] = True
+    problems: ClassVar = {
+        "POST": (*slots.UNCLAIMABLE, entries.EntryClosed, appointments.PatientBusy, scopes.NotYours)
+    }
 
     @extend_schema(request=Promotion, responses=EntryAnswer)
     def post(self, request: Request, id: UUID) -> Response:
@@ -67,7 +76,7 @@ class SlotInviteView(ApiView, GenericAPIView[Any]):
     """Offering a slot."""
 
     serializer_class = HoldAnswer
-    problems: ClassVar = {"POST": frozenset({409})}
+    problems: ClassVar = {"POST": (*UNOFFERED, scopes.NotYours)}
 
     @extend_schema(request=Invitation, responses={201: HoldAnswer})
     def post(self, request: Request, id: UUID) -> Response:
@@ -88,6 +97,7 @@ class AppointmentInviteView(ApiView, GenericAPIView[Any]):
 
     serializer_class = HoldAnswer
     updates: ClassVar[bool] = True
+    problems: ClassVar = {"POST": (*UNOFFERED, appointments.NotBooked)}
 
     @extend_schema(request=VacancyInvitation, responses={201: HoldAnswer})
     def post(self, request: Request, id: UUID) -> Response:

@@ -112,6 +112,7 @@ class StillInterestedView(ApiView, GenericAPIView[Any]):
 
     serializer_class = EntryAnswer
     updates: ClassVar[bool] = True
+    problems: ClassVar = {"POST": (entries.EntryClosed,)}
 
     @extend_schema(request=Interest, responses=EntryAnswer)
     def post(self, request: Request, id: UUID) -> Response:

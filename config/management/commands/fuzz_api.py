@@ -1,9 +1,12 @@
 import json
+import logging
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
 from rich.progress import Progress
 
 from accounts.roles import Role
@@ -32,12 +35,17 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Fuzz.
 
-        :raises CommandError: if schemathesis is not installed, or an answer is at odds with it.
+        :raises CommandError: if schemathesis is not installed or the database is not migrated, or
+            an answer is at odds with the schema.
         """
         if find_spec("schemathesis") is None:
             raise CommandError(
                 "schemathesis is not installed: it comes with the development packages (uv sync)."
             )
+        executor = MigrationExecutor(connection)
+        if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+            raise CommandError("The database is not migrated: run manage.py migrate first.")
+        logging.disable(logging.WARNING)  # thousands of requests are refused; errors are shown
         fuzz = import_module("config.fuzz")
         reports = {}
         quiet = options["json"] or not self.stdout.isatty()
