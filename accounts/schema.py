@@ -347,6 +347,8 @@ def _example(schema: Mapping[str, Any], schemas: Mapping[str, Any], name: str = 
         "uuid": ID, "date-time": AT, "date": AT[:10], "time": "09:00:00", "duration": "PT30M",
         "email": "ada@example.org", "decimal": "45.00",
     }  # fmt: skip
+    if schema.get("pattern") == f"^{TIME}$":
+        return formats["time"]
     plain: Mapping[str, Any] = {
         "string": formats.get(schema.get("format", ""), "text"),
         "integer": max(1, schema.get("minimum", 1)),

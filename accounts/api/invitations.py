@@ -35,7 +35,7 @@ class NewInvitationSerializer(InvitationSerializer):
 
 
 class InvitationFilter(filters.FilterSet):  # type: ignore[misc]
-    role = filters.ChoiceFilter(choices=Invitation.Role)
+    role = filters.ChoiceFilter(choices=Invitation.Role.choices)
     accepted = filters.BooleanFilter(
         field_name="accepted_at", lookup_expr="isnull", exclude=True, label="Whether it was used."
     )

@@ -28,7 +28,7 @@ class MemberSerializer(Body, serializers.ModelSerializer[Membership]):
 
 class MemberFilter(filters.FilterSet):  # type: ignore[misc]
     search = SearchFilter(columns=("user__name", "user__email"))
-    role = filters.ChoiceFilter(choices=Membership.Role)
+    role = filters.ChoiceFilter(choices=Membership.Role.choices)
     sort = SortFilter(fields={"user__name": "name", "created_at": "created_at"})
 
 

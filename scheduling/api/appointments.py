@@ -53,7 +53,7 @@ class MoveSerializer(Body):
 
 class AppointmentFilter(TimesFilter):
     patient = filters.UUIDFilter(field_name="patient_id")
-    status = filters.ChoiceFilter(choices=Appointment.Status)
+    status = filters.ChoiceFilter(choices=Appointment.Status.choices)
 
 
 class AppointmentsView(RowsView):

@@ -34,7 +34,7 @@ class ExceptionSerializer(Body, serializers.ModelSerializer[AvailabilityExceptio
 class ExceptionFilter(filters.FilterSet):  # type: ignore[misc]
     facility = filters.UUIDFilter(field_name="facility_id")
     provider = filters.UUIDFilter(field_name="provider_id")
-    kind = filters.ChoiceFilter(choices=AvailabilityException.Kind)
+    kind = filters.ChoiceFilter(choices=AvailabilityException.Kind.choices)
     locals()["from"] = filters.DateFilter(field_name="date", lookup_expr="gte", label="First date.")
     to = filters.DateFilter(field_name="date", lookup_expr="lte", label="Last date.")
     sort = SortFilter(fields=("date", "created_at"))

@@ -60,7 +60,7 @@ class TimesFilter(filters.FilterSet):  # type: ignore[misc]
 
 
 class SlotFilter(TimesFilter):
-    status = filters.ChoiceFilter(choices=Slot.Status)
+    status = filters.ChoiceFilter(choices=Slot.Status.choices)
 
 
 class SlotsView(RowsView):

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+import jsonschema_rs
 import pytest
 from django.core.management import call_command
 from django.test import Client
@@ -47,6 +48,20 @@ def test_every_body_answer_and_parameter_has_an_example(schema: dict[str, Any]) 
                 assert "example" in content or "examples" in content, (path, method)
         for parameter in operation.get("parameters", ()):
             assert "example" in parameter or "examples" in parameter, (path, parameter["name"])
+
+
+def test_every_example_is_what_its_schema_allows(schema: dict[str, Any]) -> None:
+    """A program may send an example of a parameter as it is, and get one of an answer."""
+    components = {"components": schema["components"]}
+    for path, method, operation in operations(schema):
+        bodies = (operation.get("requestBody", {}), *operation["responses"].values())
+        contents = [one for body in bodies for one in body.get("content", {}).values()]
+        for given in (*contents, *operation.get("parameters", ())):
+            examples = [one["value"] for one in given.get("examples", {}).values()]
+            for example in examples or [given["example"]]:
+                check = jsonschema_rs.Draft202012Validator({**components, **given["schema"]})
+                wrong = [error.message for error in check.iter_errors(example)]
+                assert not wrong, (path, method, given.get("name"), example, wrong)
 
 
 def test_every_operation_says_what_it_does_and_refuses(schema: dict[str, Any]) -> None:

@@ -1,5 +1,7 @@
 import json
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -45,11 +47,10 @@ class Command(BaseCommand):
         executor = MigrationExecutor(connection)
         if executor.migration_plan(executor.loader.graph.leaf_nodes()):
             raise CommandError("The database is not migrated: run manage.py migrate first.")
-        logging.disable(logging.WARNING)  # thousands of requests are refused; errors are shown
         fuzz = import_module("config.fuzz")
         reports = {}
         quiet = options["json"] or not self.stdout.isatty()
-        with Progress(disable=quiet) as progress:
+        with Progress(disable=quiet) as progress, errors_only():
             bar = progress.add_task("Fuzzing", total=None)
             for name, report in fuzz.run(
                 examples=options["examples"],
@@ -84,3 +85,13 @@ class Command(BaseCommand):
             )
         if findings:
             raise CommandError(f"Fuzzing found {len(findings)} faults.")
+
+
+@contextmanager
+def errors_only() -> Iterator[None]:
+    """Log errors alone: thousands of requests are refused, as they should be."""
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
