@@ -17,8 +17,9 @@ from unfold.widgets import (
 )
 
 from accounts.admin import IdSelect
-from audit.columns import span
+from audit.clock import span
 from audit.pages import FunctionForm, RowForm
+from scheduling import appointments
 from scheduling.models import (
     Appointment,
     AvailabilityRule,
@@ -28,15 +29,6 @@ from scheduling.models import (
     TimeBlock,
 )
 
-#: Why an appointment is cancelled: codes, since the reason is in the event log.
-REASONS = (
-    ("patient_request", "The patient asked for it"),
-    ("provider_unavailable", "The provider is not available"),
-    ("facility_closed", "The facility is closed"),
-    ("booked_by_mistake", "It was booked by mistake"),
-    ("other", "Another reason"),
-)
-
 #: How many open slots a form offers.
 OFFERED = 100
 
@@ -44,7 +36,7 @@ OFFERED = 100
 class ReasonForm(forms.Form):
     """Why an appointment is cancelled."""
 
-    reason = forms.ChoiceField(choices=REASONS, widget=UnfoldAdminSelectWidget)
+    reason = forms.ChoiceField(choices=appointments.REASONS, widget=UnfoldAdminSelectWidget)
 
 
 class PatientForm(forms.Form):
