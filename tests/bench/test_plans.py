@@ -36,12 +36,12 @@ SELECT
 FROM generate_series(1, 30000) AS n
 CROSS JOIN LATERAL (SELECT timestamptz '2030-03-01Z' - n * interval '20 minutes' AS at) AS begins;
 INSERT INTO waitlist_hold (
-    tenant_id, facility_id, entry_id, slot_id, patient_id, period, status, score, source, offered_at,
-    expires_at, closed_at
+    tenant_id, facility_id, entry_id, slot_id, patient_id, period, status, score, source,
+    offered_at, expires_at, closed_at
 )
 SELECT
-    tenant_id, facility_id, uuidv7(), slot_id, patient_id, period, 'expired', 0, 'scan', lower(period),
-    upper(period), upper(period)
+    tenant_id, facility_id, uuidv7(), slot_id, patient_id, period, 'expired', 0, 'scan',
+    lower(period), upper(period), upper(period)
 FROM scheduling_appointment;
 INSERT INTO scheduling_slot (tenant_id, facility_id, provider_id, period, status, superseded)
 SELECT uuidv7(), uuidv7(), uuidv7(), period, 'open', false FROM scheduling_appointment;
