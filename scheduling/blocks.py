@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -25,6 +25,9 @@ from scheduling.models import (
 )
 
 
+FARTHEST = timedelta(days=3650)  # near the ends of the calendar, a time is none in another zone
+
+
 @dataclass(frozen=True, slots=True)
 class Blocked:
     """A new block, and the booked appointments under it, which staff must settle."""
@@ -43,8 +46,12 @@ def create(
     Locks provider, slot.
 
     :raises NotFound: if the facility is not there, or the provider does not work at it.
-    :raises ValidationError: naming `ends_at` if the period is empty or over.
+    :raises ValidationError: naming `ends_at` if the period is empty or over, and what is more than
+        ten years away.
     """
+    for name, at in (("starts_at", starts_at), ("ends_at", ends_at)):
+        if abs(at - now) > FARTHEST:
+            raise ValidationError({name: "This is more than ten years away."})
     if ends_at <= starts_at:
         raise ValidationError({"ends_at": "A block ends after it starts."})
     if ends_at <= now:

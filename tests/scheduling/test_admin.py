@@ -207,6 +207,10 @@ def test_blocks_name_what_is_booked(client: Client, seed: Seed) -> None:
 def test_a_block_ends_after_it_starts(client: Client, seed: Seed) -> None:
     errors, _ = send(client, url(TimeBlock, "add"), **block(seed=seed, hours=-1))
     assert list(errors) == ["ends_at"]
+    for field, day in (("starts_at", "0001-01-01"), ("ends_at", "9999-12-31")):
+        data = block(seed=seed, hours=1) | {f"{field}_0": day, f"{field}_1": "23:00"}
+        errors, _ = send(client, url(TimeBlock, "add"), **data)
+        assert list(errors) == [field]
     stranger = factories.ProviderFactory.create(tenant=seed.tenant)
     data = block(seed=seed, hours=1) | {"provider": stranger.pk}
     errors, _ = send(client, url(TimeBlock, "add"), **data)

@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.core.exceptions import ValidationError
@@ -50,6 +51,28 @@ def _remove(block: TimeBlock) -> None:
 
 def _status(slot: Slot) -> str:
     return Slot.objects.values_list("status", flat=True).get(pk=slot.pk)
+
+
+@pytest.mark.parametrize(
+    ("field", "start", "end"),
+    [
+        ("starts_at", datetime(1, 1, 1, tzinfo=ZoneInfo("Asia/Tokyo")), NOW + DAY),
+        ("starts_at", NOW - 3651 * DAY, NOW + DAY),
+        ("ends_at", NOW, NOW + 3651 * DAY),
+        ("ends_at", NOW, datetime(9999, 12, 31, 23, tzinfo=ZoneInfo("America/New_York"))),
+    ],
+)
+def test_a_block_is_within_ten_years(
+    clinic: World, field: str, start: datetime, end: datetime
+) -> None:
+    """Farther away there are times that cannot be stored, or stored and never read again."""
+    with pytest.raises(ValidationError) as refused:
+        blocks.create(
+            facility_id=clinic.facility.pk, provider_id=None, starts_at=start, ends_at=end,
+            reason="", actor=STAFF, now=NOW,
+        )  # fmt: skip
+    assert list(refused.value.message_dict) == [field]
+    assert not TimeBlock.objects.exists()
 
 
 def test_open_slots_are_blocked_at_once(clinic: World) -> None:
