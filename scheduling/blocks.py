@@ -122,10 +122,15 @@ def remove(*, block_id: UUID, actor: Actor, now: datetime) -> None:
 
 
 @transaction.atomic
-def apply(*, now: datetime, limit: int) -> int:
-    """Block coming open slots that a block overlaps: made while the block was; return how many."""
+def apply(*, now: datetime, limit: int, facility_id: UUID | None = None) -> int:
+    """Block coming open slots that a block overlaps: made while the block was; return how many.
+
+    Locks slot.
+    """
     rows = sql.run(
-        app="scheduling", name="find_open_under_block", params={"now": now, "limit": limit}
+        app="scheduling",
+        name="find_open_under_block",
+        params={"now": now, "limit": limit, "facility": facility_id},
     )
     found = slots.lock(slot_ids=[slot for (slot,) in rows])
     ids = [slot.pk for slot in found]

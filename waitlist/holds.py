@@ -98,24 +98,22 @@ def expire_due(*, now: datetime, limit: int) -> int:
     locked are left for the next run. Locks queue, slot, hold, entry.
     """
     due = Hold.objects.filter(status=Hold.Status.OFFERED, expires_at__lte=now)
-    ids = due.order_by("expires_at").values_list("pk", flat=True)[:limit]
-    return _close_unlocked(hold_ids=list(ids), to=Hold.Status.EXPIRED, actor=events.SYSTEM, now=now)
+    found = list(due.order_by("expires_at").values_list("pk", flat=True)[:limit])
+    ids = _lock_free(hold_ids=found)
+    return close(hold_ids=ids, to=Hold.Status.EXPIRED, actor=events.SYSTEM, now=now)
 
 
 @transaction.atomic
-def withdraw_blocked(*, now: datetime, limit: int) -> int:
+def withdraw_blocked(*, now: datetime, limit: int, facility_id: UUID | None = None) -> int:
     """Withdraw the holds whose slots a block overlaps, at most `limit`; return how many.
 
     Locks queue, slot, hold, entry.
     """
-    rows = sql.run(app="waitlist", name="find_blocked_holds", params={"limit": limit})
-    return _close_unlocked(
-        hold_ids=[hold for (hold,) in rows],
-        to=Hold.Status.WITHDRAWN,
-        actor=events.SYSTEM,
-        now=now,
-        reason="blocked",
-    )
+    locked = _lock_free(hold_ids=_find_blocked(limit=limit, facility_id=facility_id))
+    # Under the slots' locks no block is taken away, so what is blocked now stays so.
+    ids = _find_blocked(limit=limit, hold_ids=locked)
+    to, actor = Hold.Status.WITHDRAWN, events.SYSTEM
+    return close(hold_ids=ids, to=to, actor=actor, now=now, reason="blocked")
 
 
 @transaction.atomic
@@ -150,6 +148,8 @@ def close(
     reason: str | None = None,
 ) -> int:
     """End live holds of locked queues and slots, settle their entries, free their slots."""
+    if not hold_ids:
+        return 0
     rows = sql.run(
         app="waitlist",
         name="close_holds",
@@ -206,15 +206,26 @@ def _lock_live(*, hold_id: UUID, now: datetime) -> Hold:
     return hold
 
 
-def _close_unlocked(
+def _find_blocked(
     *,
-    hold_ids: Collection[UUID],
-    to: Hold.Status,
-    actor: Actor,
-    now: datetime,
-    reason: str | None = None,
-) -> int:
-    """Lock queues and slots of holds, leaving out those that are locked, and close the rest."""
+    limit: int,
+    facility_id: UUID | None = None,
+    hold_ids: Collection[UUID] | None = None,
+) -> list[UUID]:
+    rows = sql.run(
+        app="waitlist",
+        name="find_blocked_holds",
+        params={
+            "facility": facility_id,
+            "holds": list(hold_ids) if hold_ids is not None else None,
+            "limit": limit,
+        },
+    )
+    return [hold for (hold,) in rows]
+
+
+def _lock_free(*, hold_ids: Collection[UUID]) -> list[UUID]:
+    """Lock queues and slots of holds; return the holds of which nobody had one locked."""
     found: list[tuple[UUID, UUID, UUID | None]] = list(
         Hold.objects.filter(pk__in=hold_ids).values_list("pk", "entry__facility", "slot")
     )
@@ -222,7 +233,6 @@ def _close_unlocked(
     wanted = [slot for _, queue, slot in found if queue in free and slot is not None]
     mine = Slot.objects.select_for_update(no_key=True, skip_locked=True).filter(pk__in=wanted)
     locked = set(mine.order_by("pk").values_list("pk", flat=True))
-    ids = [
+    return [
         hold for hold, queue, slot in found if queue in free and (slot is None or slot in locked)
     ]
-    return close(hold_ids=ids, to=to, actor=actor, now=now, reason=reason) if ids else 0

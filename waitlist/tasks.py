@@ -54,10 +54,11 @@ def expire_holds() -> dict[str, int]:
 @shared_task
 def withdraw_blocked_holds(facility_id: str | None = None) -> dict[str, int]:
     """At once on commit of a block, and every 5 minutes: held and open slots under a block."""
+    where = UUID(facility_id) if facility_id else None
     withdrawn = blocked = 0
-    while done := holds.withdraw_blocked(now=clock.now(), limit=LIMIT):
+    while done := holds.withdraw_blocked(now=clock.now(), limit=LIMIT, facility_id=where):
         withdrawn += done
-    while done := blocks.apply(now=clock.now(), limit=LIMIT):
+    while done := blocks.apply(now=clock.now(), limit=LIMIT, facility_id=where):
         blocked += done
     return {"holds": withdrawn, "slots": blocked}
 

@@ -7,9 +7,10 @@ import pytest
 from django.db import IntegrityError
 
 from audit import events
+from audit.models import Event
 from config import testing
 from scheduling import blocks, slots
-from scheduling.models import Appointment, Slot
+from scheduling.models import Appointment, Slot, TimeBlock
 from tests.races import race, sabotage, scene
 from waitlist import entries, holds, invariants, invites
 from waitlist.models import Hold, WaitlistEntry
@@ -183,3 +184,43 @@ def test_without_locks_a_block_misses_the_appointment_that_is_just_being_booked(
     assert booked.won
     assert isinstance(blocked.value, blocks.Blocked)
     assert blocked.value.conflicts == []
+
+
+def unblock() -> race.Call:
+    """Take the only block away."""
+    block_id = TimeBlock.objects.values_list("pk", flat=True).get()
+    return lambda: blocks.remove(block_id=block_id, actor=events.SYSTEM, now=scene.NOW)
+
+
+def was_blocked(hold: Hold) -> bool:
+    """Say whether the slot of a hold ever was blocked."""
+    return Event.objects.filter(kind="slot.blocked", slot_id=hold.slot_id).exists()
+
+
+def test_a_hold_is_withdrawn_for_a_block_and_for_none_that_is_gone() -> None:
+    hold: list[Hold] = []
+    ends = set()
+
+    def begin() -> race.Call:
+        testing.empty_tables()
+        hold[:] = [scene.offer(at=scene.clinic())]
+        block(hold[0])()
+        return withdraw(hold[0])
+
+    for outcomes in race.interleave(first=begin, then=unblock):
+        assert race.errors(outcomes) == set(), outcomes
+        hold[0].refresh_from_db()
+        assert (hold[0].status == Hold.Status.WITHDRAWN) == was_blocked(hold[0])
+        assert invariants.breaches() == []
+        ends.add(hold[0].status)
+    assert ends == {Hold.Status.OFFERED, Hold.Status.WITHDRAWN}
+
+
+def test_without_locks_a_hold_is_withdrawn_for_a_block_that_is_gone() -> None:
+    hold = scene.offer(at=scene.clinic())
+    block(hold)()
+    with sabotage.no_row_locks():
+        outcomes = race.overtake(withdraw(hold), unblock(), before="^-- End live holds")
+    assert race.errors(outcomes) == set(), outcomes
+    hold.refresh_from_db()
+    assert (hold.status, was_blocked(hold)) == (Hold.Status.WITHDRAWN, False)

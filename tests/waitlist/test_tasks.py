@@ -144,6 +144,12 @@ def test_a_block_withdraws_its_holds_when_its_event_arrives(clinic: World) -> No
         actor=STAFF,
         now=NOW,
     )
+    away = clinic.neighbour()
+    away.offer()
+    away.slot(at=NOW + 2 * DAY)
+    factories.TimeBlockFactory.create(
+        facility=away.facility, starts_at=NOW + DAY, minutes=2 * 24 * 60
+    )
     run = _run(tasks.withdraw_blocked_holds, str(clinic.facility.pk))
     assert run.counts == {"holds": 1, "slots": 0}
 
