@@ -1,6 +1,6 @@
 """Races to one hold: who accepts it, and what else may become of it meanwhile."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
 import pytest
@@ -112,11 +112,29 @@ REFUSALS: set[type[Exception]] = {
 }
 
 
-def check(*, hold: Hold, outcomes: list[race.Outcome]) -> None:
-    """Check that a hold ended in one way at most, and everything else accordingly."""
+#: How a hold ends that a call ended. A block ends none itself: the sweep does, `withdraw`.
+ENDS: dict[Make, str] = {
+    accept: "accepted",
+    decline: "declined",
+    expire: "expired",
+    cancel: "withdrawn",
+    promote: "withdrawn",
+    withdraw: "withdrawn",
+}
+
+
+def check(*, hold: Hold, makers: Sequence[Make], outcomes: list[race.Outcome]) -> None:
+    """Check that a hold ended in one way, which a call says it did, and all else accordingly."""
     assert race.errors(outcomes) <= REFUSALS, outcomes
     assert invariants.breaches() == []
     hold.refresh_from_db()
+    made = zip(makers, outcomes, strict=True)
+    ended = {ENDS[make] for make, one in made if make in ENDS and one.won and one.value != 0}
+    # Who is offered again what was declined or lapsed may leave, or be booked elsewhere, besides.
+    assert ended - {"withdrawn"} == {hold.status} - {"withdrawn", "offered"}
+    assert hold.status in (ended or {"offered"})
+    # Only what was blocked first can neither be accepted nor lapse.
+    assert ended or (block in makers and set(makers) <= {block, accept, expire})
     slot = Slot.objects.get(holds=hold)
     entry = WaitlistEntry.objects.get(pk=hold.entry_id)
     booked = list(Appointment.objects.filter(slot=slot))
@@ -144,6 +162,7 @@ def check(*, hold: Hold, outcomes: list[race.Outcome]) -> None:
 def test_a_hold_ends_in_one_way_wherever_another_comes_in(first: Make, then: Make) -> None:
     """Stop the first call before each of its statements in turn and let the second in."""
     hold: list[Hold] = []
+    ends = []
 
     def begin() -> race.Call:
         testing.empty_tables()
@@ -151,7 +170,11 @@ def test_a_hold_ends_in_one_way_wherever_another_comes_in(first: Make, then: Mak
         return first(hold[0])
 
     for outcomes in race.interleave(first=begin, then=lambda: then(hold[0])):
-        check(hold=hold[0], outcomes=outcomes)
+        check(hold=hold[0], makers=(first, then), outcomes=outcomes)
+        ends.append(hold[0].status)
+    # Before its first statement the one has done nothing yet, after its last it has done all.
+    assert ends[0] == ENDS.get(then, "offered" if first is accept else ENDS.get(first))
+    assert ends[-1] == ENDS.get(first, "offered" if then is accept else ENDS.get(then))
 
 
 def test_a_hold_ends_in_one_way_whoever_is_quicker() -> None:
@@ -160,7 +183,7 @@ def test_a_hold_ends_in_one_way_whoever_is_quicker() -> None:
         testing.empty_tables()
         hold = scene.offer(at=scene.clinic())
         makers = (accept, expire, cancel, block, decline, promote, withdraw)
-        check(hold=hold, outcomes=race.run(*(make(hold) for make in makers)))
+        check(hold=hold, makers=makers, outcomes=race.run(*(make(hold) for make in makers)))
 
 
 @pytest.mark.parametrize("then", [expire, cancel])
