@@ -59,11 +59,12 @@ ACTIVE = (WaitlistEntry.Status.WAITING, WaitlistEntry.Status.OFFERED)
 class QueueAdmin(TenantAdmin):
     """The waitlist of a facility, as the engine keeps it."""
 
-    list_display = ("facility", "revision", "visitors_revision", "deactivated_at")
+    # Not its revisions: a venue's go on with each organizer that joins.
+    list_display = ("facility", "deactivated_at")
     list_filter = (("deactivated_at", admin.EmptyFieldListFilter),)
     list_select_related = ("facility",)
     search_fields = ("facility__name",)
-    fields = ("facility", "revision", "visitors_revision", "deactivated_at")
+    fields = ("facility", "deactivated_at")
 
     def describe(self, row: Queue) -> str:
         return f"queue of {row.facility}"
@@ -281,7 +282,8 @@ class HoldAdmin(TenantAdmin):
 class FruitlessAdmin(TenantAdmin):
     """Slots that nobody fitted when they were last tried."""
 
-    list_display = ("tried_at", link(field="slot"), "revision", "visitors_revision")
+    list_display = ("tried_at", link(field="slot"))
+    fields = ("tried_at", link(field="slot"))
     list_filter = (("tried_at", DayFilter),)
     list_select_related = ("slot__facility",)
     ids = ("pk", "slot_id")
