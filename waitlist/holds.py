@@ -51,6 +51,7 @@ def accept(*, hold_id: UUID, actor: Actor, now: datetime) -> Appointment:
         source=Appointment.Source.WAITLIST,
         actor=actor,
         now=now,
+        service_id=entry.service_id,
         entry_id=entry.pk,
         hold_id=hold.pk,
     )
