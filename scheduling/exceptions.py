@@ -1,6 +1,6 @@
 """Availability exceptions: dates on which the rules are replaced, for a provider or a facility."""
 
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from uuid import UUID
 
 from django.core.exceptions import ValidationError
@@ -104,8 +104,9 @@ def overlap(*, one: AvailabilityException, other: AvailabilityException) -> bool
     return start < other_end and other_start < end
 
 
-def _span(exception: AvailabilityException) -> tuple[datetime, datetime]:
+def _span(exception: AvailabilityException) -> tuple[timedelta, timedelta]:
+    """Return start and end since the midnight of the date."""
     if exception.start_time is None or exception.end_time is None:
         raise ValueError(f"exception {exception.pk} has no hours")
-    start = datetime.combine(exception.date, exception.start_time)
+    start = timedelta(hours=exception.start_time.hour, minutes=exception.start_time.minute)
     return start, start + rules.length(start=exception.start_time, end=exception.end_time)

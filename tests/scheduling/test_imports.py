@@ -199,6 +199,10 @@ def test_the_time_it_takes_is_not_one_query_per_row(write: Write) -> None:
         ("1,Monday,09:00-12:00,Yes,General,", "IsOpen is 'Yes', not True or False"),
         ("1,Monday,09:00-12:00,True,Special,", "OpeningTimeType is 'Special'"),
         ("1,,,False,Additional,", "'' is not a date like Apr 18 2014"),
+        (
+            "1,,,False,Additional,Apr 18 20144444444444",
+            "'Apr 18 20144444444444' is not a date like Apr 18 2014",
+        ),
         ("1,,,False,Additional,18 Apr 2014", "'18 Apr 2014' is not a date like Apr 18 2014"),
         ("1,,,False,Additional,Feb 30 2014", "day is out of range for month"),
         (",Monday,09:00-12:00,True,General,", "there can be no practice ''"),
