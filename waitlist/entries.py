@@ -120,10 +120,11 @@ def update(
     check_version(version=entry.version, wanted=version)
     policy = WaitlistPolicy.objects.get(facility=entry.facility_id)
     queue = Queue.objects.get(pk=entry.facility_id)
-    visited = entry.any_facility
+    visited, ended = entry.any_facility, entry.expires_at
     wishing.apply(entry=entry, changes=wishes, queue=queue, policy=policy, patient=entry.patient)
-    if "latest" in wishes and entry.expires_at <= now:
-        raise ValidationError({"latest": "This time is over."})
+    if ("latest" in wishes or entry.expires_at != ended) and entry.expires_at <= now:
+        named = "latest" if "latest" in wishes else "dates_flexible"
+        raise ValidationError({named: "The entry would have ended."})
     _save(entry=entry)
     visitors = [entry.facility_id] if visited or entry.any_facility else []
     queues.revise(facility_ids=[entry.facility_id], visitors=visitors)
