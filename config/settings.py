@@ -355,6 +355,7 @@ CELERY_BEAT_SCHEDULE = {
         ("accounts", "mail_invitations", timedelta(minutes=1), {"expire_seconds": 60}),
         ("accounts", "prune_idempotency_keys", crontab(hour="4", minute="10"), {}),
         ("audit", "prune_job_runs", crontab(hour="4", minute="0"), {}),
+        ("audit", "fail_lost_runs", timedelta(minutes=10), {"expire_seconds": 600}),
     )
 }
 
