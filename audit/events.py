@@ -24,7 +24,7 @@ KINDS: dict[str, frozenset[str]] = {
     for kind, keys in {
         "slot.generated": "slots retired reopened start_date end_date",
         "slot.opened": "",
-        "slot.blocked": "block_id",
+        "slot.blocked": "",
         "slot.retired": "",
         "block.created": "starts_at ends_at conflicts",
         "block.removed": "",
