@@ -83,7 +83,7 @@ LEFT JOIN audit_eventseq AS numbered ON numbered.event_id = event.id
 LEFT JOIN audit_unrelayed AS unrelayed ON unrelayed.event_id = event.id
 WHERE (numbered.event_id IS NULL) = (unrelayed.event_id IS NULL)
 UNION ALL
-SELECT 7, 'entry in another status than its last event tells', entry.id
+SELECT 7, 'entry that no event tells the status of', entry.id
 FROM waitlist_waitlistentry AS entry
 LEFT JOIN LATERAL (
     -- Of the events of its holds, an offer and a withdrawal say what the entry is; others are followed
@@ -96,7 +96,7 @@ LEFT JOIN LATERAL (
 ) AS told ON true
 WHERE told.status IS DISTINCT FROM entry.status
 UNION ALL
-SELECT 7, 'hold in another status than its last event tells', hold.id
+SELECT 7, 'hold that no event tells the status of', hold.id
 FROM waitlist_hold AS hold
 LEFT JOIN LATERAL (
     SELECT CASE event.kind WHEN 'waitlist.converted' THEN 'accepted' ELSE event.new_status END AS status
@@ -109,7 +109,7 @@ LEFT JOIN LATERAL (
 ) AS told ON true
 WHERE told.status IS DISTINCT FROM hold.status
 UNION ALL
-SELECT 7, 'appointment in another status than its last event tells', appointment.id
+SELECT 7, 'appointment that no event tells the status of', appointment.id
 FROM scheduling_appointment AS appointment
 LEFT JOIN LATERAL (
     SELECT event.new_status AS status
