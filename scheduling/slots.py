@@ -205,11 +205,10 @@ def drop_reservations(*, slots: Collection[Slot], reason: str, actor: Actor, now
     landed = land(slot_ids=[slot.pk for slot in slots], was=was, actor=actor, now=now)
     released = []
     for slot in slots:
-        slot.status = landed[slot.pk]
-        data = {"reason": reason}
-        released.append(
-            fact(kind="reservation.released", slot=slot, was=was, actor=actor, at=now, data=data)
-        )
+        told = fact(kind="reservation.released", slot=slot, was=was, actor=actor, at=now,
+                    data={"reason": reason})  # fmt: skip
+        told.new_status = landed[slot.pk]
+        released.append(told)
     events.record_all(events=released)
 
 
