@@ -71,13 +71,20 @@ def decline(*, hold_id: UUID, actor: Actor, now: datetime) -> Hold:
     :raises NotFound: if there is no such hold.
     :raises HoldClosed: if it was answered, withdrawn or has lapsed.
     """
-    hold = get(hold_id=hold_id)
-    queues.lock(facility_id=hold.entry.facility_id)
-    slots.lock(slot_ids=[hold.slot_id] if hold.slot_id else [])
-    hold = _lock_live(hold_id=hold_id, now=now)
-    close(hold_ids=[hold.pk], to=Hold.Status.DECLINED, actor=actor, now=now)
-    hold.refresh_from_db()
-    return hold
+    return _end(hold_id=hold_id, to=Hold.Status.DECLINED, actor=actor, now=now)
+
+
+@transaction.atomic
+def take_back(*, hold_id: UUID, reason: str, actor: Actor, now: datetime) -> Hold:
+    """Withdraw an offer by hand: the slot goes to the next, the entry waits again, in its place.
+
+    `reason` is a code, such as `offered_by_mistake`. Locks queue, slot, hold, entry.
+
+    :raises NotFound, HoldClosed: as `decline`.
+    :raises ValidationError: naming `reason` if it is not a code.
+    """
+    events.check_code(field="reason", code=reason)
+    return _end(hold_id=hold_id, to=Hold.Status.WITHDRAWN, actor=actor, now=now, reason=reason)
 
 
 def withdraw(*, entry: WaitlistEntry, reason: str, actor: Actor, now: datetime) -> None:
@@ -119,7 +126,10 @@ def withdraw_blocked(*, now: datetime, limit: int, facility_id: UUID | None = No
 
 @transaction.atomic
 def remind_due(*, now: datetime, limit: int) -> int:
-    """Note that live holds near their deadline are to be reminded, once each; return how many."""
+    """Note that live holds near their deadline are to be reminded, once each; return how many.
+
+    Locks hold.
+    """
     if not locks.try_lock(name=locks.REMIND):
         return 0
     return len(sql.run(app="waitlist", name="remind_holds", params={"now": now, "limit": limit}))
@@ -198,6 +208,18 @@ def convert(
         new_status=entry.status,
         data={"appointment_id": str(appointment.pk), "source": appointment.source},
     )
+
+
+def _end(
+    *, hold_id: UUID, to: Hold.Status, actor: Actor, now: datetime, reason: str | None = None
+) -> Hold:
+    hold = get(hold_id=hold_id)
+    queues.lock(facility_id=hold.entry.facility_id)
+    slots.lock(slot_ids=[hold.slot_id] if hold.slot_id else [])
+    hold = _lock_live(hold_id=hold_id, now=now)
+    close(hold_ids=[hold.pk], to=to, actor=actor, now=now, reason=reason)
+    hold.refresh_from_db()
+    return hold
 
 
 def _lock_live(*, hold_id: UUID, now: datetime) -> Hold:

@@ -32,6 +32,7 @@ pytestmark = pytest.mark.django_db
 
 ADDED_BY_STAFF: set[type[Model]] = {
     Facility, Provider, Service, Patient, AvailabilityRule, AvailabilityException, TimeBlock,
+    WaitlistEntry,
 }  # fmt: skip
 ADDED_BY_ADMINS = ADDED_BY_STAFF | {Membership}
 ADDED = ADDED_BY_ADMINS | {Tenant, User}

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.core.exceptions import ValidationError
 
 from accounts.models import Tenant
 from audit.errors import NotFound
@@ -486,6 +487,19 @@ def test_an_offer_that_is_over_cannot_be_answered(
         answer(hold)
     assert (caught.value.code, caught.value.field) == ("hold_closed", "hold")
     assert (_states(hold), Event.objects.count()) == (states, events)
+
+
+def test_an_offer_is_taken_back_once_and_with_a_code(hold: Hold) -> None:
+    with pytest.raises(ValidationError):
+        holds.take_back(hold_id=hold.pk, reason="Ada called", actor=STAFF, now=NOW)
+    with written() as events:
+        done = holds.take_back(hold_id=hold.pk, reason="moved", actor=STAFF, now=NOW)
+    assert (done.status, _states(hold)) == ("withdrawn", ("withdrawn", "waiting", "open"))
+    assert brief(events) == [
+        ("waitlist.hold_withdrawn", "offered", "withdrawn"), ("slot.opened", "held", "open")
+    ]  # fmt: skip
+    with pytest.raises(holds.HoldClosed):
+        holds.take_back(hold_id=hold.pk, reason="moved", actor=STAFF, now=NOW)
 
 
 def test_an_offer_that_lapsed_cannot_be_declined_even_before_the_sweep_has_seen_it(
