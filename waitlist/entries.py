@@ -187,7 +187,7 @@ def add_note(*, entry_id: UUID, author: User, text: str, now: datetime) -> Entry
 
 @transaction.atomic
 def answer_nudge(*, entry_id: UUID, interested: bool, actor: Actor, now: datetime) -> WaitlistEntry:
-    """Note that they still wait, or cancel because they do not.
+    """Note that they still wait, or cancel because they do not. Locks queue, slot, hold, entry.
 
     :raises NotFound: if the entry is not there.
     :raises EntryClosed: if it has ended.
@@ -261,12 +261,15 @@ def expire_due(*, now: datetime, limit: int) -> int:
 
 
 def nudge_due(*, now: datetime, limit: int) -> int:
-    """Ask those with flexible dates who have waited long whether they still do; return how many."""
+    """Ask those with flexible dates who have waited long whether they still do; return how many.
+
+    Locks entry.
+    """
     return _sweep(name="nudge_entries", lock=locks.NUDGE, now=now, limit=limit)
 
 
 def expire_nudged(*, now: datetime, limit: int) -> int:
-    """End the entries of those who were asked and never answered; return how many."""
+    """End the entries of those who were asked and never answered; return how many. Locks entry."""
     return _sweep(name="expire_nudged", lock=locks.NUDGE, now=now, limit=limit)
 
 

@@ -37,6 +37,8 @@ def change(
 ) -> WaitlistPolicy:
     """Change fields of a facility's policy and put its queue in the order that follows.
 
+    Locks queue, entry.
+
     :raises NotFound: if there is no such facility.
     :raises ValidationError: naming each field with a bad value.
     :raises Stale: if its version is not the wanted one.
