@@ -292,13 +292,19 @@ ARGUMENTS = [str(HOURS), "--practices", str(DIRECTORY), "--tenant", "nhs",
              "--timezone", "Europe/London", "--slot-minutes", "30"]  # fmt: skip
 
 
-def test_the_command_tells_what_came_of_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_tells_what_came_of_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     call_command("import_availability", *ARGUMENTS)
     out, err = capsys.readouterr()
     assert out == "Loaded 3 facilities, 9 rules and 5 exceptions; 0 bad rows, 2 warnings.\n"
     assert "opening_hours.csv:12: overlaps line 11: made one of the two (warning)\n" in err
+    assert "importing" not in err
+    monkeypatch.setenv("FORCE_COLOR", "1")  # what rich takes for a terminal
     call_command("import_availability", *ARGUMENTS, "--json", "--strict")
-    told = json.loads(capsys.readouterr().out)
+    out, err = capsys.readouterr()
+    assert "importing" in err
+    told = json.loads(out)
     assert told["rules"] == 0
     assert told["warnings"][0] == {
         "file": "opening_hours.csv", "line": 12, "reason": "overlaps line 11: made one of the two",
