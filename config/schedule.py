@@ -9,7 +9,6 @@ from typing import Any
 from django_celery_beat.models import PeriodicTask
 from django_celery_beat.schedulers import DatabaseScheduler
 
-
 #: Each user's own, since /tmp is everybody's.
 ALIVE = Path(gettempdir()) / f"backfill-beat-{os.getuid()}"
 

@@ -286,8 +286,8 @@ CACHES = {
 
 # Jobs
 
-#: Event kind → name of the task that acts on it at once: `audit.record` sends it on commit, with the
-#: facility's id; the one for any kind once in a transaction.
+#: Event kind → name of the task that acts on it at once: `audit.record` sends it on commit, with
+#: the facility's id; the one for any kind once in a transaction.
 EVENT_TASKS: dict[str, str] = {
     "*": "notifications.tasks.relay_events",
     "slot.opened": "waitlist.tasks.fill_facility",

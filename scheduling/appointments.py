@@ -71,7 +71,8 @@ def create(
 ) -> Appointment:  # fmt: skip
     """Write the appointment for a slot that is locked, with its patient, and was checked.
 
-    `service_id` is what is done where the slot is for any service. `ids` are further columns of the event, such as `entry_id`.
+    `service_id` is what is done where the slot is for any service. `ids` are further columns of
+    the event, such as `entry_id`.
 
     :raises PatientBusy: if the patient is booked elsewhere at that time.
     """

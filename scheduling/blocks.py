@@ -24,7 +24,6 @@ from scheduling.models import (
     TimeBlock,
 )
 
-
 FARTHEST = timedelta(days=3650)  # near the ends of the calendar, a time is none in another zone
 
 

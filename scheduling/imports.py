@@ -21,7 +21,6 @@ from scheduling import exceptions, practices, rules, zones
 from scheduling.models import AvailabilityException, AvailabilityRule
 from scheduling.practices import Practice, Remark, Span
 
-
 # Reading, writing facilities, sorting out what is there already, writing hours.
 STEPS = 4
 

@@ -24,7 +24,7 @@ def fill_open_slots() -> dict[str, int]:
     """
     found = [str(facility_id) for facility_id in fill.facilities(now=clock.now())]
     for start in range(0, len(found), CHUNK):
-        fill_facilities.apply_async(args=found[start : start + CHUNK], expires=300)
+        fill_facilities.apply_async(args=tuple(found[start : start + CHUNK]), expires=300)
     return {"facilities": len(found)}
 
 

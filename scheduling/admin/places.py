@@ -114,7 +114,9 @@ class ProviderAdmin(TenantAdmin):
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
         """Let them work at more places; the slots that their rules make there follow."""
         formset.new_objects, formset.changed_objects, formset.deleted_objects = [], [], []
-        added = [one.cleaned_data["facility"].pk for one in formset.extra_forms if one.has_changed()]
+        added = [
+            one.cleaned_data["facility"].pk for one in formset.extra_forms if one.has_changed()
+        ]
         if added:
             provider, who = form.instance, actor(request=request)
             places = [*provider.facilities.values_list("pk", flat=True), *added]

@@ -151,7 +151,9 @@ def test_admins_add_members(client: Client, seed: Seed) -> None:
     assert send(client, url(Membership, "add"), **{**new, "email": "new@example.com"})[0] == {}
     made = User.objects.get(email="new@example.com")
     assert (made.name, made.has_usable_password(), made.is_staff) == ("X", False, True)
-    told = Event.objects.filter(kind="access.joined", actor_id=seed.admin.pk, tenant_id=seed.tenant.pk)
+    told = Event.objects.filter(
+        kind="access.joined", actor_id=seed.admin.pk, tenant_id=seed.tenant.pk
+    )
     assert list(told.order_by("pk").values_list("subject_id", flat=True)) == [known.pk, made.pk]
 
 

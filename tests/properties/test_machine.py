@@ -113,8 +113,8 @@ WISHES = st.fixed_dictionaries(
         "urgency": st.sampled_from([0, 1, 3]),
     },
 )
-#: What is done in turn with a slot that a rule made: it is claimed, the ground is taken from under it
-#: or the claim, and then the claim ends. Chance alone comes to this too seldom.
+#: What is done in turn with a slot that a rule made: it is claimed, a block or the rule's end comes
+#: under the claim, and then the claim ends. Chance alone comes to this too seldom.
 PATHS = (
     ("reserve", "book"),
     ("reserve", "release"),
@@ -449,21 +449,16 @@ class Machine(RuleBasedStateMachine):
             elif step == "book":
                 went = self.book(row.pk, patient)
             elif step == "offer":
-                went = self.attempt(
-                    lambda: invites.invite(slot_id=row.pk, entry_id=None, **given)
-                )
+                went = self.attempt(lambda: invites.invite(slot_id=row.pk, entry_id=None, **given))
             elif step == "release":
                 went = self.attempt(lambda: slots.release(slot_id=row.pk, **given))
             elif step == "cancel":
                 booked = Appointment.objects.get(slot=row, status="booked").pk
-                went = self.attempt(
-                    lambda pk=booked: appointments.cancel(
-                        appointment_id=pk, reason="test", **given
-                    )
-                )
+                cancel = partial(appointments.cancel, appointment_id=booked, reason="test")
+                went = self.attempt(partial(cancel, **given))
             elif step == "decline":
                 live = Hold.objects.get(slot=row, status="offered").pk
-                went = self.attempt(lambda pk=live: holds.decline(hold_id=pk, **given))
+                went = self.attempt(partial(holds.decline, hold_id=live, **given))
             elif step == "block":
                 went = self.block_time(row.facility_id, row.period.lower, row.period.upper)
                 self.sweep(holds.withdraw_blocked, 100)

@@ -99,7 +99,8 @@ def test_a_reserved_slot_is_released_into_blocked(clinic: World) -> None:
     slot.refresh_from_db()
     assert (slot.status, slot.reserved_until, slot.reserved_by_id) == ("blocked", None, None)
     assert [(event.kind, event.data.get("reason")) for event in events][:2] == [
-        ("slot.blocked", None), ("reservation.released", "blocked")
+        ("slot.blocked", None),
+        ("reservation.released", "blocked"),
     ]
     assert brief(events)[1] == ("reservation.released", "reserved", "blocked")  # fmt: skip
 
