@@ -1,6 +1,6 @@
 """Named SQL: the text lives in `<app>/sql/<verb_noun>.sql`, whose head says what it locks."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,3 +26,17 @@ def run(*, app: str, name: str, params: Mapping[str, Any]) -> list[tuple[Any, ..
     if rows and "INSERT INTO audit_event (" in statement:
         events.hurry()
     return rows
+
+
+def stream(*, app: str, name: str, params: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
+    """Run a statement and give its rows a few thousand at a time; in a transaction."""
+    connection.ensure_connection()
+    with connection.chunked_cursor() as cursor:
+        cursor.execute(text(app=app, name=name), params)
+        while rows := cursor.fetchmany(5000):
+            yield from rows
+
+
+def array(ids: Iterable[object]) -> str:
+    """Write ids as PostgreSQL writes an array: in one text, and not each quoted by itself."""
+    return "{" + ",".join(map(str, ids)) + "}"

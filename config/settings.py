@@ -81,6 +81,7 @@ INSTALLED_APPS = [
     "scheduling",
     "waitlist",
     "notifications",
+    "bench",
     "config",
 ]
 MIDDLEWARE = [
@@ -256,6 +257,10 @@ DATABASES: dict[str, dict[str, Any]] = {"default": env.db_url_config(DATABASE_UR
 DATABASES["default"]["CONN_MAX_AGE"] = env.int("DATABASE_CONN_MAX_AGE", default=0)
 DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 DATABASES["default"].setdefault("OPTIONS", {}).setdefault("connect_timeout", 5)
+# A socket comes as `?host=`, which only Django's driver would read: `dbshell` reads HOST.
+DATABASES["default"]["HOST"] = DATABASES["default"]["OPTIONS"].pop(
+    "host", DATABASES["default"]["HOST"]
+)
 if env.bool("DATABASE_POOL", default=False):
     # For the web process. Not for workers, which fork: a pool's threads stay behind in the parent.
     DATABASES["default"]["OPTIONS"]["pool"] = {"min_size": 2, "max_size": 10, "timeout": 5}

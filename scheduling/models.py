@@ -378,6 +378,11 @@ class Slot(TenantRow):
                 condition=Q(status="open"),
             ),
             models.Index(
+                fields=["facility", "updated_at"],
+                name="slot_open_changed",
+                condition=Q(status="open"),
+            ),
+            models.Index(
                 fields=["reserved_until"],
                 name="slot_reserved_until",
                 condition=Q(status="reserved"),

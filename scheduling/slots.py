@@ -16,7 +16,7 @@ from audit import events, sql
 from audit.errors import NotFound, Refused
 from audit.events import Actor
 from audit.models import Event
-from scheduling.models import Patient, Provider, Slot, TimeBlock
+from scheduling.models import Patient, Slot, TimeBlock
 
 RESERVATION = timedelta(minutes=10)
 
@@ -50,8 +50,7 @@ def lock_for_claim(*, slot_ids: Collection[UUID], patient_id: UUID | None = None
 
     :raises NotFound: if a slot is not there, or the patient is not one of the slots' tenant.
     """
-    providers = Provider.objects.filter(slot__in=slot_ids).order_by("id")
-    list(providers.select_for_update(of=("self",), no_key=True).values_list("id"))
+    sql.run(app="scheduling", name="lock_providers", params={"slots": sql.array(slot_ids)})
     patient = None
     if patient_id is not None:
         patient = Patient.objects.select_for_update(no_key=True).filter(pk=patient_id).first()
@@ -62,6 +61,12 @@ def lock_for_claim(*, slot_ids: Collection[UUID], patient_id: UUID | None = None
         if patient_id and (patient is None or patient.tenant_id != slots[slot_id].tenant_id):
             raise NotFound("patient", patient_id)
     return [slots[slot_id] for slot_id in slot_ids]
+
+
+def lock_many_for_claim(*, slot_ids: Collection[str]) -> None:
+    """Lock the slots' providers, then the slots, and read nothing."""
+    for name in ("lock_providers", "lock_slots"):
+        sql.run(app="scheduling", name=name, params={"slots": sql.array(slot_ids)})
 
 
 def lock(*, slot_ids: Collection[UUID]) -> list[Slot]:

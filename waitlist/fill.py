@@ -3,39 +3,68 @@
 Loads the open slots and who fits them, lets `matching` choose, writes all offers in one statement.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from django.db import transaction
-from django.db.models import Sum
+from django.db.models import Max, Q, Sum
 
 from audit import events, locks, sql
 from audit.events import Actor
 from scheduling import slots
-from waitlist import matching
+from waitlist import candidates, matching
+from waitlist.fitting import Board, Id, Slot
+from waitlist.matching import Candidate, Choice
 from waitlist.models import Hold, Queue, WaitlistPolicy
 
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """What one pass did. `clashes` are pairs that were chosen and could not be written."""
+    """What one pass did.
+
+    `clashes` are pairs that were chosen and could not be written; `left` are slots that wait for
+    another pass, because the queue is too long to be held against all at once.
+    """
 
     offers: int = 0
     fruitless: int = 0
     clashes: int = 0
+    left: int = 0
 
 
 class Busy(Exception):
     """Another pass is filling the facility."""
 
 
+class Offer(NamedTuple):
+    """What is to be written: the slot, and the entry as it was read."""
+
+    slot: Slot
+    entry: Id
+    version: int
+    score: int
+
+
 def facilities(*, now: datetime) -> list[UUID]:
     """Find the facilities where a pass may find something to do."""
     rows = sql.run(app="waitlist", name="find_fillable", params={"now": now})
     return [facility for (facility,) in rows]
+
+
+def passes(*, facility_id: UUID, now: datetime) -> Iterator[Filled]:
+    """Fill a facility in as many passes as its slots need, each a transaction of its own.
+
+    :raises Busy: if another pass is under way there.
+    """
+    while True:
+        filled = fill(facility_id=facility_id, now=now)
+        yield filled
+        if not filled.left or not filled.offers + filled.fruitless:
+            return
 
 
 @transaction.atomic
@@ -48,99 +77,169 @@ def fill(*, facility_id: UUID, now: datetime) -> Filled:
     """
     if not locks.try_lock(name=locks.FILL, of=facility_id):
         raise Busy(str(facility_id))
-    policy = WaitlistPolicy.objects.select_related("facility").filter(facility=facility_id).first()
-    if policy is None or not policy.auto_invite or quiet_until(policy=policy, now=now):
+    policies = WaitlistPolicy.objects.select_related("facility__queue")
+    policy = policies.filter(facility=facility_id).first()
+    if policy is None or not _is_on(policy=policy) or quiet_until(policy=policy, now=now):
         return Filled()
     # Read before the entries are: what changes after this is seen by the next pass.
-    revision, visitors = revisions(facility_id=facility_id)
-    open_slots = _lock_open(facility_id=facility_id, visitors_revision=visitors, now=now)
-    if not open_slots:
+    seen = _revisions(policy=policy)
+    opened = find_open(policy=policy, seen=seen, now=now)
+    if not opened:
+        _note_dry(policy=policy, seen=seen, now=now)
         return Filled()
-    pairs, versions = match(slot_ids=[slot.id for slot in open_slots], now=now)
-    fitting = {pair.slot_id for pair in pairs}
-    wanted = matching.reduce_overlaps(slots=[slot for slot in open_slots if slot.id in fitting])
-    chosen = matching.best_score(slots=wanted, pairs=pairs)
-    start = {slot.id: slot.start for slot in wanted}
+    waiting = candidates.count(policy=policy)
+    reach = candidates.reach(policy=policy)
+    walks = len(opened) <= reach or waiting > candidates.WHOLE
+    tried = opened[:reach] if walks else opened
+    slots.lock_many_for_claim(slot_ids=tried)
+    # Under the providers' locks no claim is made, so what is open and unclaimed now stays so.
+    free = load_slots(slot_ids=tried, policy=policy)
+    board = candidates.board(slots=free, policy=policy)
+    choice, found = _choose(board=board, policy=policy, waiting=waiting, walks=walks, now=now)
     written = write(
-        pairs=chosen,
-        versions=[versions[pair.entry_id] for pair in chosen],
-        deadlines=[
-            deadline(policy=policy, slot_start=start[pair.slot_id], start=now) for pair in chosen
-        ],
+        offers=offers(board=board, choice=choice, found=found),
+        policy=policy,
+        start=now,
         source=Hold.Source.SCAN,
         actor=events.SYSTEM,
         now=now,
     )
-    nobody = [slot.id for slot in open_slots if slot.id not in fitting]
+    nobody = [slot.id for slot in free if not board.bit[slot.id] & choice.fitted]
     if nobody:
         sql.run(
             app="waitlist",
             name="note_fruitless",
-            params={
-                "slots": nobody,
-                "now": now,
-                "revision": revision,
-                "visitors_revision": visitors,
-            },
+            params={**seen, "slots": sql.array(nobody), "now": now},
         )
-    return Filled(len(written), len(nobody), len(chosen) - len(written))
+    left = len(opened) - len(tried)
+    if not (left or choice.pairs):
+        _note_dry(policy=policy, seen=seen, now=now)
+    return Filled(len(written), len(nobody), len(choice.pairs) - len(written), left)
 
 
-def revisions(*, facility_id: UUID) -> tuple[int, int]:
-    """Return the queue's revision, and that of the visitors of its tenant."""
-    queue = Queue.objects.get(pk=facility_id)
-    visitors = Queue.objects.filter(tenant=queue.tenant_id).aggregate(n=Sum("visitors_revision"))
-    return queue.revision, int(visitors["n"])
+def _choose(
+    *, board: Board, policy: WaitlistPolicy, waiting: int, walks: bool, now: datetime
+) -> tuple[Choice, list[Candidate]]:
+    """Hold the slots against those who may matter, and against all only if that may change it."""
+    if walks:
+        found = candidates.walk(board=board, policy=policy, now=now)
+        return choose(board=board, found=found, policy=policy), found
+    head = candidates.HEAD * len(board.slots)
+    if waiting > 2 * head:
+        first = candidates.first(policy=policy, limit=head)
+        found = candidates.find(board=board, policy=policy, now=now, entries=first)
+        choice = choose(board=board, found=found, policy=policy)
+        top = None if candidates.is_full(policy=policy) else board.top
+        if matching.is_final(choice=choice, slots=board.slots, top=top):
+            return choice, found
+    found = candidates.find(board=board, policy=policy, now=now)
+    return choose(board=board, found=found, policy=policy), found
 
 
-def match(
-    *, slot_ids: Sequence[UUID], now: datetime, entry_id: UUID | None = None
-) -> tuple[list[matching.Pair], dict[UUID, int]]:
-    """Find who fits which slot; return the pairs, and the version of each entry as it was read."""
+def _is_on(*, policy: WaitlistPolicy) -> bool:
+    """Whether the scan may offer anything at the facility."""
+    facility = policy.facility
+    is_open = facility.is_active and facility.queue.deactivated_at is None
+    return is_open and policy.auto_invite and policy.min_hold <= policy.hold_window
+
+
+def _revisions(*, policy: WaitlistPolicy) -> dict[str, int]:
+    """Read what the queue and the visitors of its tenant have come to."""
+    mine = Max("revision", filter=Q(pk=policy.facility_id))
+    return Queue.objects.filter(tenant=policy.tenant_id).aggregate(
+        revision=mine, visitors_revision=Sum("visitors_revision")
+    )
+
+
+def find_open(*, policy: WaitlistPolicy, seen: dict[str, int] | None, now: datetime) -> list[Id]:
+    """Find the slots that may be offered now, by start.
+
+    With `seen`, of what was tried in vain only what the queue has changed for since.
+    """
+    first = now + policy.min_notice
     rows = sql.run(
         app="waitlist",
-        name="match_entries",
+        name="find_open_slots",
         params={
-            "slots": list(slot_ids),
-            "entries": [entry_id] if entry_id else None,
+            **(seen or {"revision": None, "visitors_revision": None}),
+            "facility": policy.facility_id,
             "now": now,
+            "after": first,
+            "first": first + policy.min_hold,
+            "last": now + policy.look_ahead,
         },
     )
-    pairs = [
-        matching.Pair(slot, entry, requester, score, place)
-        for slot, entry, _, requester, score, place in rows
+    return [slot for (slot,) in rows]
+
+
+def load_slots(
+    *, slot_ids: Collection[Id], policy: WaitlistPolicy, claimable: bool = True
+) -> list[Slot]:
+    """Read slots of a facility as a board takes them: those that can be claimed, or all."""
+    rows = sql.run(
+        app="waitlist",
+        name="load_slots",
+        params={
+            "slots": sql.array(slot_ids),
+            "timezone": policy.facility.timezone,
+            "claimable": claimable,
+        },
+    )
+    return [Slot(*row) for row in rows]
+
+
+def choose(*, board: Board, found: Sequence[Candidate], policy: WaitlistPolicy) -> Choice:
+    """Choose who gets which slot, as the policy has it."""
+    return matching.choose(
+        slots=board.slots, candidates=found, is_full=candidates.is_full(policy=policy)
+    )
+
+
+def offers(*, board: Board, choice: Choice, found: Sequence[Candidate]) -> list[Offer]:
+    """Name what was chosen."""
+    return [
+        Offer(board.slots[slot], found[n].entry, found[n].version, score)
+        for slot, n, score in choice.pairs
     ]
-    return pairs, {entry: version for _, entry, version, *_ in rows}
 
 
 def write(
     *,
-    pairs: Sequence[matching.Pair],
-    versions: Sequence[int],
-    deadlines: Sequence[datetime],
+    offers: Sequence[Offer],
+    policy: WaitlistPolicy,
+    start: datetime,
     source: Hold.Source,
     actor: Actor,
     now: datetime,
-) -> dict[UUID, UUID]:
-    """Write offers for locked slots; return the holds made, by entry."""
-    if not pairs:
+) -> dict[Id, UUID]:
+    """Write offers for locked slots, to be answered from `start` on; return the holds, by entry."""
+    if not offers:
         return {}
     rows = sql.run(
         app="waitlist",
         name="write_offers",
         params={
-            "slots": [pair.slot_id for pair in pairs],
-            "entries": [pair.entry_id for pair in pairs],
-            "versions": list(versions),
-            "scores": [pair.score for pair in pairs],
-            "deadlines": list(deadlines),
+            "slots": sql.array(offer.slot.id for offer in offers),
+            "entries": sql.array(offer.entry for offer in offers),
+            "versions": sql.array(offer.version for offer in offers),
+            "scores": sql.array(offer.score for offer in offers),
+            "deadlines": [
+                deadline(policy=policy, slot_start=candidates.at(offer.slot.start), start=start)
+                for offer in offers
+            ],
             "source": str(source),
             "actor_type": actor.type,
             "actor_id": actor.id,
             "now": now,
         },
     )
-    return {entry: hold for hold, entry, _ in rows}
+    return dict(rows)
+
+
+def leaves_time(*, policy: WaitlistPolicy, slot_start: datetime, now: datetime) -> bool:
+    """Whether a slot starts late enough for an offer to be made and answered."""
+    last = slot_start - policy.min_notice
+    return last > now and last - now >= policy.min_hold
 
 
 def deadline(*, policy: WaitlistPolicy, slot_start: datetime, start: datetime) -> datetime:
@@ -164,32 +263,10 @@ def quiet_until(*, policy: WaitlistPolicy, now: datetime) -> datetime | None:
     return datetime.combine(day, policy.quiet_until, tzinfo=local.tzinfo).astimezone(now.tzinfo)
 
 
-def _lock_open(*, facility_id: UUID, visitors_revision: int, now: datetime) -> list[matching.Slot]:
-    """Lock the providers and the slots that may be offered; return those that may still be."""
-    found = _open(facility_id=facility_id, among=None, visitors_revision=visitors_revision, now=now)
-    if not found:
-        return []
-    slots.lock_for_claim(slot_ids=[slot.id for slot in found])
-    # Under the providers' locks no claim is made, so what is open and unclaimed now stays so.
-    return _open(
-        facility_id=facility_id,
-        among=[slot.id for slot in found],
-        visitors_revision=visitors_revision,
-        now=now,
-    )
-
-
-def _open(
-    *, facility_id: UUID, among: Collection[UUID] | None, visitors_revision: int, now: datetime
-) -> list[matching.Slot]:
-    rows = sql.run(
+def _note_dry(*, policy: WaitlistPolicy, seen: dict[str, int], now: datetime) -> None:
+    """Note that a facility has no slot left to try, if so, so that the scan passes it by."""
+    sql.run(
         app="waitlist",
-        name="find_open_slots",
-        params={
-            "facility": facility_id,
-            "slots": list(among) if among is not None else None,
-            "visitors_revision": visitors_revision,
-            "now": now,
-        },
+        name="note_dry",
+        params={**seen, "facility": policy.facility_id, "now": now},
     )
-    return [matching.Slot(*row) for row in rows]

@@ -9,7 +9,7 @@ from audit.errors import NotFound, Refused, check_version
 from audit.events import Actor
 from scheduling import appointments, slots
 from scheduling.models import Appointment, Slot
-from waitlist import entries, fill, holds
+from waitlist import candidates, entries, fill, holds
 from waitlist.models import Hold, WaitlistEntry, WaitlistPolicy
 
 
@@ -138,20 +138,24 @@ def _offer(*, slot: Slot, entry_id: UUID | None, actor: Actor, now: datetime) ->
     if deadline <= start or deadline - start < policy.min_hold:
         raise TooLate(f"Slot {slot.pk} begins too soon for an offer.", field="slot")
     ahead = slot.period.lower - now <= policy.look_ahead
-    pairs, versions = fill.match(slot_ids=[slot.pk] if ahead else [], now=now, entry_id=entry_id)
-    chosen = min(pairs, key=lambda pair: (-pair.score, pair.place), default=None)
-    if chosen is None and entry_id is None:
+    board = candidates.board(
+        slots=fill.load_slots(slot_ids=[str(slot.pk)] if ahead else [], policy=policy),
+        policy=policy,
+    )
+    if entry_id is None:
+        found = candidates.walk(board=board, policy=policy, now=now)
+    else:
+        found = candidates.find(board=board, policy=policy, now=now, entries=[str(entry_id)])
+    choice = fill.choose(board=board, found=found, policy=policy)
+    chosen = fill.offers(board=board, choice=choice, found=found)
+    if not chosen and entry_id is None:
         raise NobodyFits(f"Nobody waits for slot {slot.pk}.", field="slot")
-    if chosen is None:
+    if not chosen:
         raise DoesNotFit(f"Entry {entry_id} does not fit slot {slot.pk}.", field="entry")
     made = fill.write(
-        pairs=[chosen],
-        versions=[versions[chosen.entry_id]],
-        deadlines=[deadline],
-        source=Hold.Source.STAFF,
-        actor=actor,
-        now=now,
+        offers=chosen, policy=policy, start=start, source=Hold.Source.STAFF, actor=actor, now=now
     )
-    if chosen.entry_id not in made:
-        raise DoesNotFit(f"Entry {chosen.entry_id} changed meanwhile.", field="entry")
-    return Hold.objects.get(pk=made[chosen.entry_id])
+    [offer] = chosen
+    if offer.entry not in made:
+        raise DoesNotFit(f"Entry {offer.entry} changed meanwhile.", field="entry")
+    return Hold.objects.get(pk=made[offer.entry])

@@ -1,4 +1,5 @@
 from datetime import timedelta
+from uuid import UUID
 
 import pgtrigger
 from django.contrib.postgres.constraints import ExclusionConstraint
@@ -9,7 +10,8 @@ from django.contrib.postgres.fields import (
 )
 from django.core.validators import MaxValueValidator
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, Q, Value
+from django.db.models.functions import Coalesce
 
 from accounts.models import Tenant, TenantRow, User
 from audit import triggers
@@ -56,6 +58,9 @@ MOVES: dict[str, dict[Move, str]] = {
     },
 }
 
+NAMED_SERVICE = Coalesce(
+    "service", Value(UUID(int=0), output_field=models.UUIDField()), output_field=models.UUIDField()
+)
 ACTIVE = Q(status__in=["waiting", "offered"])
 
 
@@ -347,9 +352,10 @@ class WaitlistEntry(Versioned):
             ),
         ]
         indexes = [
+            # What a fill walks along, service by service; that some name none counts as one.
             models.Index(
                 "facility",
-                "service",
+                NAMED_SERVICE,
                 F("rank_key").desc(),
                 "joined_at",
                 "id",
@@ -357,7 +363,10 @@ class WaitlistEntry(Versioned):
                 condition=Q(status="waiting"),
             ),
             models.Index(
-                fields=["tenant", "service", "joined_at", "id"],
+                "tenant",
+                NAMED_SERVICE,
+                "joined_at",
+                "id",
                 name="entry_visitors",
                 condition=Q(status="waiting", any_facility=True),
             ),
@@ -518,6 +527,28 @@ class Fruitless(TenantRow):
 
     def __str__(self) -> str:
         return f"nobody for {self.slot_id}"
+
+
+class DryPass(models.Model):
+    """The last pass at a facility that left no slot to try, and what the queue was like then."""
+
+    facility = models.OneToOneField(
+        Facility, primary_key=True, on_delete=models.PROTECT, related_name="+"
+    )
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="+")
+    tried_at = models.DateTimeField()
+    until = models.DateTimeField(help_text="how far ahead slots were tried")
+    revision = models.BigIntegerField()
+    visitors_revision = models.BigIntegerField()
+    created_at = models.DateTimeField(db_default=models.functions.Now(), editable=False)
+    updated_at = models.DateTimeField(db_default=models.functions.Now(), editable=False)
+
+    class Meta:
+        verbose_name_plural = "dry passes"
+        triggers = [triggers.touch()]
+
+    def __str__(self) -> str:
+        return f"nothing to fill at {self.facility_id}"
 
 
 class CircuitBreaker(TenantRow):

@@ -34,7 +34,9 @@ def fill_facilities(*facility_ids: str) -> dict[str, int]:
     counts = {"offers": 0, "clashes": 0, "busy": 0, "failed": 0}
     for facility_id in facility_ids:
         try:
-            filled = fill.fill(facility_id=UUID(facility_id), now=clock.now())
+            for filled in fill.passes(facility_id=UUID(facility_id), now=clock.now()):
+                counts["offers"] += filled.offers
+                counts["clashes"] += filled.clashes
         except fill.Busy:
             counts["busy"] += 1
         except SoftTimeLimitExceeded:
@@ -43,9 +45,6 @@ def fill_facilities(*facility_ids: str) -> dict[str, int]:
             log.warning("fill failed", facility=facility_id, error=type(error).__name__)
             fill_facility.delay(facility_id)
             counts["failed"] += 1
-        else:
-            counts["offers"] += filled.offers
-            counts["clashes"] += filled.clashes
     return counts
 
 
@@ -55,13 +54,18 @@ def fill_facility(self: "Task[[str], dict[str, int]]", facility_id: str) -> dict
 
     A pass that is under way may have read before the slot was free, so this one comes again.
     """
+    counts = {"offers": 0, "fruitless": 0}
+    clashes = 0
     try:
-        filled = fill.fill(facility_id=UUID(facility_id), now=clock.now())
+        for filled in fill.passes(facility_id=UUID(facility_id), now=clock.now()):
+            counts["offers"] += filled.offers
+            counts["fruitless"] += filled.fruitless
+            clashes += filled.clashes
     except fill.Busy as busy:
         raise self.retry(countdown=1, exc=busy) from busy
-    if filled.clashes:
+    if clashes:
         raise self.retry(countdown=1)
-    return {"offers": filled.offers, "fruitless": filled.fruitless}
+    return counts
 
 
 @shared_task

@@ -13,7 +13,10 @@ from django.db.models import Model, QuerySet
 from audit import locks, sql
 from config import testing
 from scheduling import slots
-from scheduling.models import Slot
+from scheduling.models import Provider, Slot
+
+#: Statements that do nothing but lock rows of a table.
+LOCKING: dict[str, type[Model]] = {"lock_providers": Provider, "lock_slots": Slot}
 
 Layer = Callable[[], AbstractContextManager[None]]
 
@@ -29,13 +32,26 @@ def taken_out(layers: Sequence[Layer]) -> Iterator[None]:
 
 @contextmanager
 def no_row_locks(*models: type[Model]) -> Iterator[None]:
-    """Let `select_for_update` of these models, or of all, read without locking."""
-    lock = QuerySet.select_for_update
+    """Let `select_for_update` of these models, or of all, read without locking.
+
+    So do then the statements that lock rows of theirs and nothing else.
+    """
+    lock, text = QuerySet.select_for_update, sql.text
 
     def read(rows: QuerySet[Any], **options: Any) -> QuerySet[Any]:
         return lock(rows, **options) if models and rows.model not in models else rows.all()
 
-    with mock.patch.object(QuerySet, "select_for_update", read):
+    def shortened(*, app: str, name: str) -> str:
+        words = text(app=app, name=name)
+        if name not in LOCKING or (models and LOCKING[name] not in models):
+            return words
+        assert "FOR NO KEY UPDATE" in words
+        return words.replace("FOR NO KEY UPDATE", "")
+
+    with (
+        mock.patch.object(QuerySet, "select_for_update", read),
+        mock.patch.object(sql, "text", shortened),
+    ):
         yield
 
 

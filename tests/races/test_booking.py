@@ -218,7 +218,7 @@ def test_locked_in_the_order_given_appointments_that_cross_wait_for_each_other()
     def lock_each(*, slot_ids: Collection[UUID], patient_id: UUID | None = None) -> list[Slot]:
         return [lock(slot_ids=[slot_id], patient_id=patient_id)[0] for slot_id in slot_ids]
 
-    of_provider = 'FROM "scheduling_provider".* FOR NO KEY UPDATE'
+    of_provider = "^-- Lock the providers"
     with mock.patch.object(slots, "lock_for_claim", lock_each):
         outcomes = race.run(*cross(), before=[of_provider, of_provider])
     assert race.deadlocks(outcomes) == 1
@@ -292,7 +292,7 @@ def test_a_reschedule_that_comes_late_does_not_wait_in_a_ring() -> None:
     appointment = scene.book(place=old)
     late = race.Runner(
         move(appointment=appointment, to=new),
-        stops=['FROM "scheduling_provider"', 'FROM "scheduling_appointment"'],
+        stops=["^-- Lock the providers", 'FROM "scheduling_appointment"'],
     )
     with race.stage(late):
         late.start()

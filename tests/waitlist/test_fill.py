@@ -4,16 +4,19 @@ from datetime import UTC, datetime, time, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
+import pgtrigger
 import pytest
+from django.db.models.functions import Now
 
+from scheduling import appointments
 from scheduling.models import Slot
 from tests import factories
 from tests.audit import elsewhere
 from tests.audit.log import brief, written
 from tests.waitlist import worlds
 from tests.waitlist.worlds import DAY, HOUR, MINUTE, NOW, STAFF, World
-from waitlist import entries, fill, holds
-from waitlist.models import Fruitless, Hold
+from waitlist import candidates, entries, fill, holds
+from waitlist.models import DryPass, Fruitless, Hold
 
 NIGHT = datetime(2030, 3, 4, 22, tzinfo=UTC)
 
@@ -390,14 +393,14 @@ def test_an_entry_that_changed_since_it_was_read_costs_one_offer_and_not_the_bat
     clinic.slot()
     clinic.slot(at=NOW + 2 * DAY)
     changed, other = clinic.join(at=NOW - 2 * DAY), clinic.join()
-    match = fill.match
+    choose = fill.choose
 
-    def match_and_let_somebody_edit(**arguments: Any) -> Any:
-        found = match(**arguments)
+    def choose_and_let_somebody_edit(**arguments: Any) -> Any:
+        found = choose(**arguments)
         entries.update(entry_id=changed.pk, wishes={"urgency": 1}, actor=STAFF, now=NOW)
         return found
 
-    monkeypatch.setattr(fill, "match", match_and_let_somebody_edit)
+    monkeypatch.setattr(fill, "choose", choose_and_let_somebody_edit)
     assert clinic.fill() == fill.Filled(offers=1, clashes=1)
     assert [entry for _, entry in worlds.offered()] == [other.pk]
 
@@ -411,14 +414,133 @@ def test_an_offer_to_a_patient_who_just_got_another_costs_one_offer_and_not_the_
     clinic.join(patient=patient, at=NOW - 2 * DAY)
     other = clinic.join()
     theirs = elsewhere.join(patient=patient)
-    match = fill.match
+    choose = fill.choose
 
-    def match_and_let_somebody_offer(**arguments: Any) -> Any:
-        found = match(**arguments)
-        monkeypatch.setattr(fill, "match", match)
+    def choose_and_let_somebody_offer(**arguments: Any) -> Any:
+        found = choose(**arguments)
+        monkeypatch.setattr(fill, "choose", choose)
         elsewhere.offer(entry=theirs, slot=elsewhere.slot())
         return found
 
-    monkeypatch.setattr(fill, "match", match_and_let_somebody_offer)
+    monkeypatch.setattr(fill, "choose", choose_and_let_somebody_offer)
     assert clinic.fill() == fill.Filled(offers=1, clashes=1)
     assert {entry for _, entry in worlds.offered()} == {other.pk, theirs.pk}
+
+
+# Who had it before
+
+
+def test_who_cancels_is_not_offered_what_they_gave_up(clinic: World) -> None:
+    patient = clinic.patient()
+    appointment = clinic.book(patient=patient)
+    again = clinic.join(patient=patient, at=NOW - 9 * DAY)
+    other = clinic.join()
+    appointments.cancel(appointment_id=appointment.pk, reason="test", actor=STAFF, now=NOW)
+    assert clinic.fill().offers == 1
+    assert worlds.offered() == {(appointment.slot_id, other.pk)}
+    assert again.patient_id == patient.pk
+
+
+def test_a_slot_declined_does_not_come_back_through_another_entry(clinic: World) -> None:
+    patient, slot = clinic.patient(), clinic.slot()
+    colleague = factories.ProviderFactory.create(tenant=clinic.tenant, facilities=[clinic.facility])
+    clinic.join(patient=patient)
+    clinic.join(patient=patient, provider_id=colleague.pk)
+    assert clinic.fill().offers == 1
+    worlds.decline(Hold.objects.get(slot=slot))
+    assert clinic.fill() == fill.Filled(fruitless=1)
+
+
+# Dry passes
+
+
+def _age() -> None:
+    """Let the slots look unchanged for long, as the scan sees them."""
+    with pgtrigger.ignore("scheduling.Slot:touch"):
+        Slot.objects.update(updated_at=Now() - HOUR)
+
+
+@pytest.fixture
+def dry(clinic: World) -> World:
+    """A clinic whose slot was tried in vain long after it opened."""
+    clinic.slot()
+    clinic.join(provider_id=clinic.provider.pk, latest=NOW + HOUR)
+    assert clinic.fill() == fill.Filled(fruitless=1)
+    _age()
+    assert fill.facilities(now=NOW) == []
+    return clinic
+
+
+def test_a_dry_facility_is_passed_by_for_a_day(dry: World) -> None:
+    assert fill.facilities(now=NOW + DAY - MINUTE) == []
+    DryPass.objects.update(tried_at=NOW - DAY)
+    assert fill.facilities(now=NOW) == [dry.facility.pk]
+
+
+def test_a_slot_that_opens_ends_a_dry_spell(dry: World) -> None:
+    dry.slot(at=NOW + 2 * DAY)
+    assert fill.facilities(now=NOW) == [dry.facility.pk]
+
+
+def test_somebody_who_joins_ends_a_dry_spell(dry: World) -> None:
+    dry.join()
+    assert fill.facilities(now=NOW) == [dry.facility.pk]
+
+
+def test_a_visitor_who_joins_elsewhere_ends_a_dry_spell(dry: World) -> None:
+    dry.neighbour().join(any_facility=True, service_id=None)
+    assert fill.facilities(now=NOW) == [dry.facility.pk]
+
+
+def test_a_slot_that_comes_near_ends_a_dry_spell(dry: World) -> None:
+    later = NOW + dry.policy.look_ahead + HOUR
+    dry.slot(at=later)
+    _age()
+    assert fill.facilities(now=NOW) == []
+    assert fill.facilities(now=NOW + 2 * HOUR) == [dry.facility.pk]
+
+
+def test_a_slot_hidden_by_a_claim_is_not_forgotten(clinic: World) -> None:
+    """It may be free again without changing itself."""
+    slot = clinic.slot(at=NOW + 2 * DAY)
+    clinic.reserve(slot=clinic.slot(at=NOW + 2 * DAY, minutes=60))
+    clinic.join(latest=NOW + HOUR)
+    assert clinic.fill() == fill.Filled()
+    _age()
+    assert fill.facilities(now=NOW) == [clinic.facility.pk]
+    assert slot.status == "open"
+
+
+# Long queues
+
+
+@pytest.mark.parametrize("matching", ["best_score", "max_fill"])
+def test_a_long_queue_is_walked_a_few_slots_at_a_time(
+    clinic: World, monkeypatch: pytest.MonkeyPatch, matching: str
+) -> None:
+    monkeypatch.setattr(candidates, "WHOLE", 3)
+    clinic.change(matching=matching)
+    slots = [clinic.slot(at=NOW + DAY + n * HOUR) for n in range(6)]
+    waiting = [clinic.join(at=NOW - timedelta(hours=20 - n)) for n in range(9)]
+    passes = list(fill.passes(facility_id=clinic.facility.pk, now=NOW))
+    reach = 1 if matching == "max_fill" else 4
+    assert [passed.offers for passed in passes][:1] == [reach]
+    assert passes[-1].left == 0
+    assert worlds.offered() == {
+        (slot.pk, entry.pk) for slot, entry in zip(slots, waiting, strict=False)
+    }
+
+
+def test_a_walk_looks_past_those_who_are_kept_away(clinic: World) -> None:
+    """Of nine who may, eight are busy or were asked before."""
+    slot = clinic.slot()
+    waiting = [clinic.join(at=NOW - timedelta(hours=20 - n)) for n in range(9)]
+    for entry in waiting[:4]:
+        worlds.decline(clinic.offer(slot=slot, entry=entry))
+    for entry in waiting[4:8]:
+        colleague = factories.ProviderFactory.create(
+            tenant=clinic.tenant, facilities=[clinic.facility]
+        )
+        clinic.book(slot=clinic.slot(provider=colleague), patient=entry.patient)
+    assert clinic.fill().offers == 1
+    assert worlds.offered() == {(slot.pk, waiting[8].pk)}

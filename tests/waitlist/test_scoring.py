@@ -10,8 +10,8 @@ from scheduling.models import Slot
 from tests import factories
 from tests.waitlist import worlds
 from tests.waitlist.worlds import DAY, HOUR, NOW, World
-from waitlist import fill
-from waitlist.models import Hold, WaitlistEntry
+from waitlist import candidates, fill
+from waitlist.models import Hold, WaitlistEntry, WaitlistPolicy
 
 PROVIDER, LOCATION, SERVICE, DAYS = 40, 30, 20, 10
 EVERYTHING = PROVIDER + LOCATION + SERVICE + DAYS
@@ -19,9 +19,12 @@ MONDAY, TUESDAY, SATURDAY, SUNDAY = 1, 2, 6, 7
 
 
 def _score(slot: Slot, entry: WaitlistEntry, *, now: datetime = NOW) -> int | None:
-    pairs, _ = fill.match(slot_ids=[slot.pk], now=now, entry_id=entry.pk)
-    assert len(pairs) < 2
-    return pairs[0].score if pairs else None
+    policy = WaitlistPolicy.objects.select_related("facility").get(facility=slot.facility_id)
+    board = candidates.board(
+        slots=fill.load_slots(slot_ids=[str(slot.pk)], policy=policy), policy=policy
+    )
+    found = candidates.find(board=board, policy=policy, now=now, entries=[str(entry.pk)])
+    return found[0].levels[0][0] if found else None
 
 
 @pytest.fixture

@@ -104,15 +104,15 @@ def test_a_pass_that_lost_an_offer_comes_again(
 ) -> None:
     clinic.slot()
     entry = clinic.join()
-    match, edits = fill.match, [1, 2]
+    choose, edits = fill.choose, [1, 2]
 
-    def match_and_let_somebody_edit(**arguments: Any) -> Any:
-        found = match(**arguments)
+    def choose_and_let_somebody_edit(**arguments: Any) -> Any:
+        found = choose(**arguments)
         if edits:
             entries.update(entry_id=entry.pk, wishes={"urgency": edits.pop()}, actor=STAFF, now=NOW)
         return found
 
-    monkeypatch.setattr(fill, "match", match_and_let_somebody_edit)
+    monkeypatch.setattr(fill, "choose", choose_and_let_somebody_edit)
     run = _run(tasks.fill_facility, str(clinic.facility.pk))
     assert (run.state, run.attempts, run.counts) == (
         "succeeded", 3, {"offers": 1, "fruitless": 0}

@@ -1,17 +1,43 @@
--- Facilities that have a coming open slot and somebody who waits, at them or for any facility.
--- Takes no lock.
+-- Facilities where a pass may find something to do: somebody waits, at them or for any facility, and a
+-- coming slot is open that was not tried in vain. Takes no lock.
+-- Where the last pass left nothing to try, two probes of an index tell: no open slot has changed since,
+-- and none has come near. A change that was under way then may show up to five minutes later.
+WITH visitors AS (
+    SELECT tenant_id, sum(visitors_revision) AS revision
+    FROM waitlist_queue
+    GROUP BY tenant_id
+)
 SELECT queue.facility_id
 FROM waitlist_queue AS queue
 JOIN waitlist_waitlistpolicy AS policy ON policy.facility_id = queue.facility_id
+JOIN visitors ON visitors.tenant_id = queue.tenant_id
+LEFT JOIN waitlist_drypass AS dry ON dry.facility_id = queue.facility_id
+    AND dry.revision = queue.revision
+    AND dry.visitors_revision = visitors.revision
+    AND dry.tried_at > %(now)s - interval '24 hours'
 WHERE policy.auto_invite
     AND queue.deactivated_at IS NULL
-    AND EXISTS (
-        SELECT FROM scheduling_slot AS slot
-        WHERE slot.facility_id = queue.facility_id
-            AND slot.status = 'open'
-            AND lower(slot.period) > %(now)s + policy.min_notice
-            AND lower(slot.period) <= %(now)s + policy.look_ahead
-    )
+    AND CASE
+        WHEN dry.facility_id IS NULL THEN EXISTS (
+            SELECT FROM scheduling_slot AS slot
+            WHERE slot.facility_id = queue.facility_id
+                AND slot.status = 'open'
+                AND lower(slot.period) >= %(now)s + policy.min_notice + policy.min_hold
+                AND lower(slot.period) <= %(now)s + policy.look_ahead
+        )
+        ELSE EXISTS (
+            SELECT FROM scheduling_slot AS slot
+            WHERE slot.facility_id = queue.facility_id
+                AND slot.status = 'open'
+                AND slot.updated_at > dry.updated_at - interval '5 minutes'
+        ) OR EXISTS (
+            SELECT FROM scheduling_slot AS slot
+            WHERE slot.facility_id = queue.facility_id
+                AND slot.status = 'open'
+                AND lower(slot.period) > dry.until
+                AND lower(slot.period) <= %(now)s + policy.look_ahead
+        )
+    END
     AND (
         EXISTS (
             SELECT FROM waitlist_waitlistentry AS entry

@@ -1,21 +1,14 @@
--- Open slots of one facility that may be offered now: (id, provider, period). Takes no lock.
--- Left out: what begins too soon or too late, what leaves too little time to answer, what overlaps a
--- block or a claim of its provider, and what was tried in vain and nothing changed since.
-SELECT slot.id, slot.provider_id, lower(slot.period), upper(slot.period)
+-- Open slots of one facility that may be offered now, by start: (id). Takes no lock.
+-- Left out: what begins too soon or too late, what overlaps a block or a claim of its provider, and
+-- what was tried in vain and nothing changed since.
+SELECT slot.id::text
 FROM scheduling_slot AS slot
-JOIN scheduling_facility AS facility ON facility.id = slot.facility_id
 JOIN scheduling_provider AS provider ON provider.id = slot.provider_id
-JOIN waitlist_waitlistpolicy AS policy ON policy.facility_id = slot.facility_id
-JOIN waitlist_queue AS queue ON queue.facility_id = slot.facility_id
 WHERE slot.facility_id = %(facility)s
     AND slot.status = 'open'
-    AND (%(slots)s::uuid[] IS NULL OR slot.id = ANY(%(slots)s::uuid[]))
-    AND lower(slot.period) >= %(now)s + policy.min_notice + policy.min_hold
-    AND lower(slot.period) > %(now)s + policy.min_notice
-    AND lower(slot.period) <= %(now)s + policy.look_ahead
-    AND policy.min_hold <= policy.hold_window
-    AND queue.deactivated_at IS NULL
-    AND facility.is_active
+    AND lower(slot.period) >= %(first)s
+    AND lower(slot.period) > %(after)s
+    AND lower(slot.period) <= %(last)s
     AND provider.is_active
     AND NOT EXISTS (
         SELECT FROM scheduling_timeblock AS block
@@ -32,8 +25,8 @@ WHERE slot.facility_id = %(facility)s
     AND NOT EXISTS (
         SELECT FROM waitlist_fruitless AS fruitless
         WHERE fruitless.slot_id = slot.id
-            AND fruitless.revision = queue.revision
+            AND fruitless.revision = %(revision)s
             AND fruitless.visitors_revision = %(visitors_revision)s
             AND fruitless.tried_at > %(now)s - interval '24 hours'
     )
-ORDER BY slot.id
+ORDER BY lower(slot.period), slot.id

@@ -68,4 +68,4 @@ written AS (
     FROM hold
     JOIN held ON held.id = hold.slot_id
 )
-SELECT id, entry_id, slot_id FROM hold
+SELECT entry_id::text, id FROM hold

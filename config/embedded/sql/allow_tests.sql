@@ -1,5 +1,4 @@
--- Lets the application's role do what only tests do: make databases of its own, and empty append-only
--- tables while their triggers sleep. Run by the superuser, on a server that goes with the test run.
+-- Lets the application's role do what only tests do: empty append-only tables while their triggers
+-- sleep. Run by the superuser, on a server that goes with the test run.
 
-ALTER ROLE backfill CREATEDB;
 GRANT SET ON PARAMETER session_replication_role TO backfill;

@@ -33,12 +33,11 @@ class Command(BaseCommand):
         bar = not options["json"] and self.stdout.isatty()
         for facility_id in track(found, "Filling", disable=not bar):
             try:
-                filled = fill.fill(facility_id=facility_id, now=clock.now())
+                for filled in fill.passes(facility_id=facility_id, now=clock.now()):
+                    offers += filled.offers
+                    fruitless += filled.fruitless
             except fill.Busy:
                 busy.append(str(facility_id))
-                continue
-            offers += filled.offers
-            fruitless += filled.fruitless
         counts = {"facilities": len(found), "offers": offers, "fruitless": fruitless, "busy": busy}
         if options["json"]:
             self.stdout.write(json.dumps(counts))

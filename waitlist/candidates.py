@@ -1,0 +1,223 @@
+"""Candidates: those who wait and fit a run's slots, loaded no further than can matter."""
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import groupby, product
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from audit import sql
+from scheduling.models import Service
+from waitlist.fitting import Board, Entry, Id, Slot, Weights, Wish
+from waitlist.matching import Candidate
+from waitlist.models import WaitlistPolicy
+
+#: A queue of more is not loaded whole, but walked for a few slots at a time.
+WHOLE = 100_000
+WALKED = 4
+#: How many are looked at first for each slot, before all.
+HEAD = 4
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+NO_SERVICE = str(UUID(int=0))  # what the queue's index has in place of none
+
+
+def weights(*, policy: WaitlistPolicy) -> Weights:
+    """Return the weights of a facility's matches."""
+    return Weights(
+        provider=policy.match_provider,
+        location=policy.match_location,
+        service=policy.match_service,
+        days=policy.match_days,
+        minimum=policy.min_match_score,
+    )
+
+
+def board(*, slots: Sequence[Slot], policy: WaitlistPolicy) -> Board:
+    """Set up the board of a run."""
+    durations = Service.objects.filter(tenant=policy.tenant_id).values_list("id", "duration")
+    return Board(
+        slots=slots,
+        weights=weights(policy=policy),
+        durations={str(service): duration // MICROSECOND for service, duration in durations},
+    )
+
+
+def reach(*, policy: WaitlistPolicy) -> int:
+    """Return for how many slots at once a pass walks.
+
+    For `max_fill` for one: somebody with two entries has the place of the first, which a walk for
+    the slots that only the second fits does not come by.
+    """
+    return 1 if is_full(policy=policy) else WALKED
+
+
+def is_full(*, policy: WaitlistPolicy) -> bool:
+    """Whether as many are served as can be."""
+    return policy.matching == WaitlistPolicy.Matching.MAX_FILL
+
+
+def count(*, policy: WaitlistPolicy) -> int:
+    """Count who waits for a facility, no further than matters."""
+    [(waiting,)] = sql.run(
+        app="waitlist", name="count_waiting", params={**_queue(policy), "limit": WHOLE + 1}
+    )
+    return int(waiting)
+
+
+def first(*, policy: WaitlistPolicy, limit: int) -> list[Id]:
+    """Return the first entries of a facility's queue.
+
+    For `max_fill` also what else the same people wait for here.
+    """
+    params = {**_queue(policy), "limit": limit, "kin": is_full(policy=policy)}
+    return [entry for (entry,) in sql.run(app="waitlist", name="first_entries", params=params)]
+
+
+def find(
+    *, board: Board, policy: WaitlistPolicy, now: datetime, entries: Collection[Id] | None = None
+) -> list[Candidate]:
+    """Find who of those who wait, or of the given entries, fits what, in the order of the run."""
+    loaded = load(policy=policy, now=now, entries=entries)
+    bars = find_bars(board=board, policy=policy, entries=entries)
+    return [
+        Candidate(entry.id, entry.version, entry.requester, levels)
+        for entry in loaded
+        if (levels := board.fits(entry=entry, bars=bars.get(entry.id)))
+    ]
+
+
+def load(
+    *, policy: WaitlistPolicy, now: datetime, entries: Collection[Id] | None = None
+) -> Iterator[Entry]:
+    """Read those who wait, or the given entries as far as they do, in the order of the run."""
+    params = {**_queue(policy), "entries": _array(entries), "now": now}
+    return _entries(sql.run(app="waitlist", name="load_entries", params=params))
+
+
+def stream(*, policy: WaitlistPolicy, now: datetime) -> Iterator[Entry]:
+    """Read those who wait, however many, a few thousand at a time; in a transaction."""
+    params = {**_queue(policy), "entries": None, "now": now}
+    return _entries(sql.stream(app="waitlist", name="load_entries", params=params))
+
+
+def _entries(rows: Iterable[tuple[Any, ...]]) -> Iterator[Entry]:
+    for entry, version, requester, visitor, service, provider, required, days, time, *rest in rows:
+        wish = Wish(visitor, service, provider, required, days, time)
+        yield Entry(entry, version, requester, wish, *rest)
+
+
+def find_bars(
+    *, board: Board, policy: WaitlistPolicy, entries: Collection[Id] | None = None
+) -> dict[Id, dict[str, int]]:
+    """Find what keeps those who wait, or the given entries, from slots, whatever they wish."""
+    rows = sql.run(
+        app="waitlist",
+        name="find_bars",
+        params={**_queue(policy), "slots": sql.array(board.bit), "entries": _array(entries)},
+    )
+    bars: dict[Id, dict[str, int]] = {}
+    for entry, slot, rule in rows:
+        mine = bars.setdefault(entry, {})
+        mine[rule] = mine.get(rule, 0) | board.bit[slot]
+    return bars
+
+
+def walk(*, board: Board, policy: WaitlistPolicy, now: datetime) -> list[Candidate]:
+    """Find of a queue of any length those whom the slots would take first: as many as slots, each.
+
+    `find` on all who wait leads to the same choice; see `matching`.
+    """
+    found: set[Id] = set()
+    for slot in board.slots:
+        found |= _first(board=board, slot=slot, policy=policy, now=now)
+    return find(board=board, policy=policy, now=now, entries=found) if found else []
+
+
+class _Kind(NamedTuple):
+    """Pairs of a slot with one score; where the order alone counts, of any score (None)."""
+
+    score: int | None
+    visitors: bool
+    provider_matches: bool | None
+    days_match: bool | None
+
+
+def _first(*, board: Board, slot: Slot, policy: WaitlistPolicy, now: datetime) -> set[Id]:
+    """Find the entries of a slot's first requesters, kind by kind in the order it takes them."""
+    found: set[Id] = set()
+    takers: set[Id] = set()
+    for _, kinds in groupby(_kinds(policy=policy), key=lambda kind: (kind.score, kind.visitors)):
+        for kind in kinds:
+            limit, mine = len(board.slots), set[Id]()
+            while True:
+                walked = _walk(board=board, slot=slot, policy=policy, kind=kind, limit=limit)
+                if not walked:
+                    break
+                fitting = find(board=board, policy=policy, now=now, entries=walked)
+                mine = {one.requester for one in fitting if _takes(board, slot, one)}
+                if len(walked) < limit or len(mine) >= len(board.slots):
+                    break
+                limit *= 2  # some are kept away, or are the same person's
+            found |= walked
+            takers |= mine
+        if len(takers) >= len(board.slots):
+            break
+    return found
+
+
+def _takes(board: Board, slot: Slot, candidate: Candidate) -> bool:
+    return any(fitted & board.bit[slot.id] for _, fitted in candidate.levels)
+
+
+def _kinds(*, policy: WaitlistPolicy) -> list[_Kind]:
+    if is_full(policy=policy):
+        return [_Kind(None, visitors, None, None) for visitors in (False, True)]
+    kinds = [
+        _Kind(
+            policy.match_service
+            + policy.match_location * (not visitors)
+            + policy.match_provider * provider
+            + policy.match_days * days,
+            visitors,
+            provider,
+            days,
+        )
+        for visitors, provider, days in product((False, True), (True, False), (True, False))
+    ]
+    possible = [kind for kind in kinds if (kind.score or 0) >= policy.min_match_score]
+    return sorted(possible, key=lambda kind: (-(kind.score or 0), kind.visitors))
+
+
+def _walk(*, board: Board, slot: Slot, policy: WaitlistPolicy, kind: _Kind, limit: int) -> set[Id]:
+    rows = sql.run(
+        app="waitlist",
+        name="walk_visitors" if kind.visitors else "walk_queue",
+        params={
+            **_queue(policy),
+            "services": sql.array(one or NO_SERVICE for one in board.services(slot)),
+            "provider": slot.provider,
+            "weekday": int(slot.weekday),
+            "part_of_day": slot.part_of_day,
+            "start": at(slot.start),
+            "end": at(slot.end),
+            "provider_matches": kind.provider_matches,
+            "days_match": kind.days_match,
+            "limit": limit,
+        },
+    )
+    return {entry for (entry,) in rows}
+
+
+def at(microseconds: int) -> datetime:
+    """Return the time so long after 1970."""
+    return EPOCH + microseconds * MICROSECOND
+
+
+def _queue(policy: WaitlistPolicy) -> dict[str, UUID]:
+    return {"facility": policy.facility_id, "tenant": policy.tenant_id}
+
+
+def _array(ids: Collection[Id] | None) -> str | None:
+    return None if ids is None else sql.array(ids)

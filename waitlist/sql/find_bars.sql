@@ -1,0 +1,52 @@
+-- Which slots those who wait for a facility, or the given ones of them, are kept from although their
+-- wishes may be met: (entry, slot, rule). What somebody was offered before or has cancelled is not
+-- offered to them again, whichever of their entries it was. Takes no lock.
+WITH slot AS MATERIALIZED (
+    SELECT id, period FROM scheduling_slot WHERE id = ANY(%(slots)s::uuid[])
+),
+span AS MATERIALIZED (
+    SELECT range_merge(range_agg(period)) AS period FROM slot
+),
+entry AS MATERIALIZED (
+    SELECT id, patient_id
+    FROM waitlist_waitlistentry
+    WHERE %(entries)s::uuid[] IS NULL AND facility_id = %(facility)s AND status = 'waiting'
+    UNION ALL
+    SELECT id, patient_id
+    FROM waitlist_waitlistentry
+    WHERE %(entries)s::uuid[] IS NULL AND tenant_id = %(tenant)s AND any_facility
+        AND status = 'waiting' AND facility_id <> %(facility)s
+    UNION ALL
+    SELECT id, patient_id
+    FROM waitlist_waitlistentry
+    WHERE id = ANY(%(entries)s::uuid[])
+),
+busy AS MATERIALIZED (
+    SELECT entry.id, appointment.period
+    FROM entry
+    JOIN scheduling_appointment AS appointment
+        ON appointment.patient_id = entry.patient_id
+        AND appointment.status = 'booked'
+        AND appointment.period && (SELECT period FROM span)
+    UNION ALL
+    SELECT entry.id, live.period
+    FROM entry
+    JOIN waitlist_hold AS live
+        ON live.patient_id = entry.patient_id
+        AND live.status = 'offered'
+        AND live.period && (SELECT period FROM span)
+)
+SELECT entry.id::text, slot.id::text, 'offered_before'
+FROM slot
+JOIN waitlist_hold AS hold ON hold.slot_id = slot.id
+JOIN entry ON entry.patient_id = hold.patient_id
+UNION ALL
+SELECT entry.id::text, slot.id::text, 'cancelled_before'
+FROM slot
+JOIN scheduling_appointment AS appointment
+    ON appointment.slot_id = slot.id AND appointment.status = 'cancelled'
+JOIN entry ON entry.patient_id = appointment.patient_id
+UNION ALL
+SELECT busy.id::text, slot.id::text, 'patient_busy'
+FROM busy
+JOIN slot ON slot.period && busy.period

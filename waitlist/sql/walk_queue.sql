@@ -1,0 +1,29 @@
+-- The first entries of a facility's queue that may fit one slot, with these matches or with any: (id).
+-- One walk along the index for each service, which stops at the limit. Takes no lock.
+SELECT entry.id::text
+FROM unnest(%(services)s::uuid[]) AS wanted (service)
+CROSS JOIN LATERAL (
+    SELECT id, rank_key, joined_at
+    FROM waitlist_waitlistentry
+    WHERE facility_id = %(facility)s
+        AND coalesce(service_id, '00000000-0000-0000-0000-000000000000') = wanted.service
+        AND status = 'waiting'
+        AND (NOT provider_required OR provider_id = %(provider)s::uuid)
+        AND (earliest IS NULL OR earliest <= %(start)s)
+        AND (latest IS NULL OR latest >= %(end)s)
+        AND (
+            %(provider_matches)s::boolean IS NULL
+            OR (provider_id IS NULL OR provider_id = %(provider)s::uuid) = %(provider_matches)s
+        )
+        AND (
+            %(days_match)s::boolean IS NULL
+            OR (
+                (preferred_days = '{}' OR %(weekday)s = ANY(preferred_days))
+                AND preferred_time IN ('any', %(part_of_day)s)
+            ) = %(days_match)s
+        )
+    ORDER BY rank_key DESC, joined_at, id
+    LIMIT %(limit)s
+) AS entry
+ORDER BY entry.rank_key DESC, entry.joined_at, entry.id
+LIMIT %(limit)s
