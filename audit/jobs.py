@@ -123,11 +123,18 @@ class NotFailed(Refused):
     code = "job_not_failed"
 
 
+class BrokerAway(Refused):
+    """The task could not be sent: the run stays failed."""
+
+    code = "broker_away"
+
+
 @transaction.atomic
 def retry(*, run_id: UUID) -> None:
     """Send a failed run's task again, once.
 
     :raises NotFailed: if it has not failed, or somebody was quicker.
+    :raises BrokerAway: on commit, if it cannot be sent.
     """
     run = _failed(run_id=run_id)
     run.state = JobRun.State.RETRIED
@@ -136,12 +143,11 @@ def retry(*, run_id: UUID) -> None:
 
 
 def _send(*, run: JobRun) -> None:
-    """Send a run's task; a broker that is away leaves the run failed and raises what it raised."""
     try:
         current_app.send_task(run.task, args=run.args, queue=run.queue or None, retry=False)
-    except Exception:
+    except Exception as error:  # whatever the broker has, the run is as it was
         JobRun.objects.filter(pk=run.pk).update(state=JobRun.State.FAILED)
-        raise
+        raise BrokerAway(f"Job run {run.pk} was not sent: the broker is away.") from error
 
 
 @transaction.atomic

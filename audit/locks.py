@@ -15,6 +15,7 @@ REMIND = "waitlist.remind"
 METRICS = "waitlist.metrics"
 GENERATE = "scheduling.generate"
 RELAY = "notifications.relay"
+IDEMPOTENCY = "accounts.idempotency"  # of a caller and a key
 
 
 def try_lock(*, name: str, of: UUID | None = None) -> bool:

@@ -315,6 +315,7 @@ def test_each_transaction_says_which_rows_it_locks() -> None:
     }
     assert silent == {
         "scheduling.facilities.add", "scheduling.providers.add", "waitlist.entries.add_note",
+        "waitlist.explanations.explain_entry", "waitlist.explanations.explain_slot",
         "waitlist.metrics.roll_up",
     }  # fmt: skip
 

@@ -16,7 +16,7 @@ from accounts.admin import TenantAdmin, TenantInline
 from accounts.models import User
 from audit import clock
 from audit.columns import label, link, moment, rows
-from audit.filters import DayFilter
+from audit.filters import DayFilter, LevelFilter
 from audit.pages import Answer, FunctionForm, Rows, action, actor, arguments
 from scheduling.admin import (
     FACILITY,
@@ -164,7 +164,8 @@ class WaitlistEntryAdmin(TenantAdmin):
         moment(field="expires_at"),
     )  # fmt: skip
     list_filter = (
-        "status", "urgency", "any_facility", FACILITY, PROVIDER, SERVICE, ("joined_at", DayFilter),
+        "status", ("urgency", LevelFilter), "any_facility", FACILITY, PROVIDER, SERVICE,
+        ("joined_at", DayFilter),
     )  # fmt: skip
     list_select_related = ("patient", "organizer", "facility", "provider", "service")
     search_fields = ("patient__name", "patient__email", "patient__phone")

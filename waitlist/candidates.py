@@ -16,7 +16,7 @@ from waitlist.models import WaitlistPolicy
 WHOLE = 100_000
 WALKED = 4
 #: How many are looked at first for each slot, before all.
-HEAD = 4
+HEAD = 2
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -58,12 +58,12 @@ def is_full(*, policy: WaitlistPolicy) -> bool:
     return policy.matching == WaitlistPolicy.Matching.MAX_FILL
 
 
-def count(*, policy: WaitlistPolicy) -> int:
-    """Count who waits for a facility, no further than matters."""
+def is_long(*, policy: WaitlistPolicy) -> bool:
+    """Whether more wait for a facility than are loaded whole."""
     [(waiting,)] = sql.run(
         app="waitlist", name="count_waiting", params={**_queue(policy), "limit": WHOLE + 1}
     )
-    return int(waiting)
+    return bool(waiting > WHOLE)
 
 
 def first(*, policy: WaitlistPolicy, limit: int) -> list[Id]:

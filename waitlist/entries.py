@@ -20,6 +20,15 @@ from waitlist import holds, queues, ranking
 from waitlist import wishes as wishing
 from waitlist.models import ACTIVE, EntryNote, Hold, Queue, WaitlistEntry, WaitlistPolicy
 
+# Why staff cancel an entry: codes, since the reason is in the event log.
+REASONS = (
+    ("no_longer_needed", "It is no longer needed"),
+    ("booked_elsewhere", "Booked elsewhere"),
+    ("unreachable", "The requester cannot be reached"),
+    ("duplicate", "The requester waits twice"),
+    ("other", "Another reason"),
+)
+
 
 class AlreadyWaiting(Refused):
     """The requester waits at this facility for this provider (and service) already."""
@@ -186,13 +195,17 @@ def add_note(*, entry_id: UUID, author: User, text: str, now: datetime) -> Entry
 
 
 @transaction.atomic
-def answer_nudge(*, entry_id: UUID, interested: bool, actor: Actor, now: datetime) -> WaitlistEntry:
+def answer_nudge(
+    *, entry_id: UUID, interested: bool, actor: Actor, now: datetime, version: int | None = None
+) -> WaitlistEntry:
     """Note that they still wait, or cancel because they do not. Locks queue, slot, hold, entry.
 
     :raises NotFound: if the entry is not there.
     :raises EntryClosed: if it has ended.
+    :raises Stale: if its version is not the wanted one.
     """
     entry = lock_active(entry_id=entry_id)
+    check_version(version=entry.version, wanted=version)
     data = {"interested": interested}
     _record(kind="waitlist.nudge_answered", entry=entry, was=entry.status, actor=actor, at=now,
             data=data)  # fmt: skip

@@ -34,6 +34,7 @@ def accept(*, hold_id: UUID, actor: Actor, now: datetime) -> Appointment:
 
     :raises NotFound: if there is no such hold.
     :raises HoldClosed: if it was answered, withdrawn or has lapsed.
+    :raises Inactive: if its facility or its provider is not active any longer.
     :raises SlotBlocked: if the slot was blocked meanwhile.
     :raises PatientBusy: if the patient is booked elsewhere at that time.
     """

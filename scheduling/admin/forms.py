@@ -17,23 +17,15 @@ from unfold.widgets import (
 )
 
 from accounts.admin import IdSelect
-from audit.columns import span
+from audit.clock import span
 from audit.pages import FunctionForm
+from scheduling import appointments
 from scheduling.models import (
     Appointment,
     AvailabilityRule,
     Patient,
     Slot,
     TimeBlock,
-)
-
-#: Why an appointment is cancelled: codes, since the reason is in the event log.
-REASONS = (
-    ("patient_request", "The patient asked for it"),
-    ("provider_unavailable", "The provider is not available"),
-    ("facility_closed", "The facility is closed"),
-    ("booked_by_mistake", "It was booked by mistake"),
-    ("other", "Another reason"),
 )
 
 #: How many open slots a form offers.
@@ -43,7 +35,7 @@ OFFERED = 100
 class ReasonForm(forms.Form):
     """Why an appointment is cancelled."""
 
-    reason = forms.ChoiceField(choices=REASONS, widget=UnfoldAdminSelectWidget)
+    reason = forms.ChoiceField(choices=appointments.REASONS, widget=UnfoldAdminSelectWidget)
 
 
 class PatientForm(forms.Form):

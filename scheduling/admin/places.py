@@ -11,6 +11,7 @@ from unfold.widgets import UnfoldAdminSelect2Widget
 from accounts.admin import TenantAdmin, TenantFilter, TenantInline
 from audit import clock
 from audit.columns import Column, label, link, rows
+from audit.filters import LevelFilter
 from audit.pages import Rows, actor, arguments
 from scheduling import facilities, patients, providers, zones
 from scheduling.models import (
@@ -51,6 +52,18 @@ class FacilityAdmin(TenantAdmin):
         """Keep the kind and the zone: the policy and the slots were made by them."""
         fixed = super().get_readonly_fields(request, obj)
         return (*fixed, "kind", "timezone") if obj else fixed
+
+    def save_model(self, request: HttpRequest, obj: Facility, form: Any, change: bool) -> None:
+        """Let coming slots follow a facility that opens or closes."""
+        if not change:
+            obj.save()
+        else:
+            facilities.change(
+                facility_id=obj.pk,
+                changes=arguments(form=form, changed=True),
+                actor=actor(request=request),
+                now=clock.now(),
+            )
 
     def get_prepopulated_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return {} if obj else self.prepopulated_fields
@@ -96,6 +109,18 @@ class ProviderAdmin(TenantAdmin):
 
     def get_queryset(self, request: HttpRequest) -> Rows:
         return super().get_queryset(request).prefetch_related("facilities")
+
+    def save_model(self, request: HttpRequest, obj: Provider, form: Any, change: bool) -> None:
+        """Let coming slots follow a provider who goes or comes back."""
+        if not change:
+            obj.save()
+        else:
+            providers.change(
+                provider_id=obj.pk,
+                changes=arguments(form=form, changed=True),
+                actor=actor(request=request),
+                now=clock.now(),
+            )
 
     @admin.display(description="facilities")
     def places(self, row: Provider) -> str:
@@ -154,7 +179,7 @@ class PatientAdmin(TenantAdmin):
     subject = "patient"
     history_by = "subject_id"
     list_display = ("name", "email", "phone", "tier", "chronic_condition", "external_ref")
-    list_filter = ("tier", "chronic_condition", "language")
+    list_filter = (("tier", LevelFilter), "chronic_condition", "language")
     search_fields = ("name", "email", "phone", "external_ref")
     ordering = ("name", "pk")
     readonly_fields = ("erased_at",)

@@ -3,7 +3,6 @@
 import json
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import timedelta
 from io import StringIO
 from typing import Any
@@ -16,7 +15,6 @@ from celery.exceptions import SoftTimeLimitExceeded
 from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection
-from kombu.exceptions import OperationalError as BrokerAway
 from pytest_django import DjangoCaptureOnCommitCallbacks
 
 from audit import jobs, tasks
@@ -254,10 +252,21 @@ def test_a_dismissal_sends_nothing(
 def test_a_retry_that_cannot_be_sent_leaves_the_run_failed() -> None:
     """Failed runs stay until retried, and nothing was."""
     run = _failed()
-    with suppress(BrokerAway):
+    with pytest.raises(jobs.BrokerAway) as refused:
         jobs.retry(run_id=run.pk)
+    assert refused.value.code == "broker_away"
     run.refresh_from_db()
     assert run.state == "failed"
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("broker_away")
+@pytest.mark.parametrize("arguments", [["retry-all"], ["retry-all", "--json"]])
+def test_a_command_that_finds_the_broker_away_says_so_in_a_line(arguments: list[str]) -> None:
+    run, _ = _failed(), _failed()
+    with pytest.raises(CommandError, match=f"^Job run {run.pk} was not sent: the broker is away."):
+        _call(*arguments)
+    assert JobRun.objects.filter(state="failed").count() == 2
 
 
 def test_a_run_that_nobody_will_end_has_failed() -> None:

@@ -10,7 +10,7 @@ from accounts.models import User
 from audit import clock
 from audit.events import SYSTEM
 from audit.models import Event
-from scheduling import appointments
+from scheduling import appointments, generation
 from scheduling.models import (
     Appointment,
     AvailabilityException,
@@ -374,3 +374,31 @@ def test_slots_are_found_by_day_and_id(client: Client, seed: Seed) -> None:
     assert client.get(url(Slot, "changelist", period_from=later)).context["cl"].result_count == 0
     found = client.get(url(Slot, "changelist", q=seed.open_slot.pk)).context["cl"]
     assert [row.pk for row in found.result_list] == [seed.open_slot.pk]
+
+
+def test_slots_follow_a_facility_and_a_provider_that_close(client: Client, seed: Seed) -> None:
+    """Saved on a page as by the API: what nobody claimed is not open any longer."""
+    for row, data in (
+        (seed.provider, {"name": "Gone", "providerfacility_set-TOTAL_FORMS": "0",
+                         "providerfacility_set-INITIAL_FORMS": "0"}),
+        (seed.facility, {"name": "Closed", "slug": "closed"}),
+    ):  # fmt: skip
+        factories.AvailabilityRuleFactory.create(facility=seed.facility, provider=seed.provider)
+        generation.generate(now=clock.now(), facility_id=seed.facility.pk)
+        made = Slot.objects.filter(rule__isnull=False)
+        assert made.filter(status="open").exists() or row is seed.facility
+        assert send(client, url(type(row), "change", row.pk), **data)[0] == {}
+        row.refresh_from_db()
+        assert not row.is_active
+        assert not made.filter(status="open").exists()
+
+
+def test_a_slot_and_an_appointment_are_named_by_their_times_and_no_person(seed: Seed) -> None:
+    for row in (seed.open_slot, seed.appointment):
+        period = row.period
+        assert (
+            str(row) == f"{row.status} {period.lower:%a %d %b %Y %H:%M} – {period.upper:%H:%M} UTC"
+        )
+    block = factories.TimeBlockFactory.create(facility=seed.facility, minutes=36 * 60)
+    end = block.period.upper
+    assert str(block) == f"{block.period.lower:%a %d %b %Y %H:%M} – {end:%a %d %b %Y %H:%M} UTC"

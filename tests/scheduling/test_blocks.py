@@ -272,3 +272,82 @@ def test_the_sweep_does_no_more_than_its_limit(clinic: World) -> None:
         clinic.slot(at=START + number * 30 * MINUTE)
     factories.TimeBlockFactory.create(facility=clinic.facility, starts_at=START, minutes=120)
     assert [blocks.apply(now=NOW, limit=2) for _ in range(3)] == [2, 1, 0]
+
+
+# Moving
+
+
+def _change(block: TimeBlock, **changes: Any) -> blocks.Blocked:
+    return blocks.change(block_id=block.pk, changes=changes, actor=STAFF, now=NOW)
+
+
+def test_slots_follow_a_block_that_moves(clinic: World) -> None:
+    """What it leaves opens, what it comes to is blocked, released or returned as a conflict."""
+    before, under, ahead = (clinic.slot(at=START + n * HOUR) for n in range(3))
+    other = clinic.slot(at=START + 3 * HOUR)
+    booked = clinic.book(slot=clinic.slot(at=START + 4 * HOUR))
+    clinic.reserve(slot=other)
+    block = _block(clinic, minutes=120).block
+    assert [_status(slot) for slot in (before, under, ahead)] == ["blocked", "blocked", "open"]
+    with written() as events:
+        moved = _change(block, starts_at=START + HOUR, ends_at=START + 5 * HOUR)
+    statuses = [_status(slot) for slot in (before, under, ahead, other)]
+    assert statuses == ["open", "blocked", "blocked", "blocked"]
+    assert [one.pk for one in moved.conflicts] == [booked.pk]
+    assert moved.block.version == 2
+    assert brief(events) == [
+        ("block.removed", None, None),
+        ("reservation.released", None, "reserved"),
+        ("slot.blocked", "reserved", "blocked"),
+        ("slot.blocked", "open", "blocked"),
+        ("block.created", None, None),
+        ("slot.opened", "blocked", "open"),
+    ]
+    assert events[4].data == {
+        "starts_at": (START + HOUR).isoformat(), "ends_at": (START + 5 * HOUR).isoformat(),
+        "conflicts": 1,
+    }  # fmt: skip
+
+
+def test_a_slot_under_another_block_stays_blocked_when_one_moves(clinic: World) -> None:
+    slot = clinic.slot()
+    block, _ = _block(clinic).block, _block(clinic, minutes=10)
+    _change(block, starts_at=START + DAY, ends_at=START + DAY + HOUR)
+    assert _status(slot) == "blocked"
+
+
+def test_another_reason_moves_nothing(clinic: World) -> None:
+    clinic.slot()
+    block = _block(clinic).block
+    with written() as events:
+        assert _change(block, reason="Painters").block.reason == "Painters"
+        assert _change(block).block.version == 2
+    assert events == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"ends_at": START}, "ends_at"),
+        ({"starts_at": START + 2 * HOUR}, "ends_at"),
+        ({"starts_at": NOW - 2 * DAY, "ends_at": NOW - DAY}, "ends_at"),
+        ({"reason": "x" * 201}, "reason"),
+        ({"provider_id": None}, "provider"),
+        ({"facility_id": None}, "facility"),
+    ],
+)
+def test_a_bad_change_is_refused_and_changes_nothing(
+    clinic: World, changes: dict[str, Any], field: str
+) -> None:
+    slot, block = clinic.slot(), _block(clinic).block
+    with written() as events, pytest.raises(ValidationError) as caught:
+        _change(block, **changes)
+    assert list(caught.value.message_dict) == [field]
+    assert (_status(slot), events) == ("blocked", [])
+    assert TimeBlock.objects.get(pk=block.pk).version == 1
+
+
+def test_a_block_that_is_not_there_cannot_change(db: None) -> None:
+    with pytest.raises(NotFound) as caught:
+        blocks.change(block_id=uuid4(), changes={"reason": ""}, actor=STAFF, now=NOW)
+    assert caught.value.field == "block"
