@@ -53,18 +53,6 @@ class FacilityAdmin(TenantAdmin):
         fixed = super().get_readonly_fields(request, obj)
         return (*fixed, "kind", "timezone") if obj else fixed
 
-    def save_model(self, request: HttpRequest, obj: Facility, form: Any, change: bool) -> None:
-        """Let coming slots follow a facility that opens or closes."""
-        if not change:
-            obj.save()
-        else:
-            facilities.change(
-                facility_id=obj.pk,
-                changes=arguments(form=form, changed=True),
-                actor=actor(request=request),
-                now=clock.now(),
-            )
-
     def get_prepopulated_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return {} if obj else self.prepopulated_fields
 
@@ -109,18 +97,6 @@ class ProviderAdmin(TenantAdmin):
 
     def get_queryset(self, request: HttpRequest) -> Rows:
         return super().get_queryset(request).prefetch_related("facilities")
-
-    def save_model(self, request: HttpRequest, obj: Provider, form: Any, change: bool) -> None:
-        """Let coming slots follow a provider who goes or comes back."""
-        if not change:
-            obj.save()
-        else:
-            providers.change(
-                provider_id=obj.pk,
-                changes=arguments(form=form, changed=True),
-                actor=actor(request=request),
-                now=clock.now(),
-            )
 
     @admin.display(description="facilities")
     def places(self, row: Provider) -> str:
