@@ -7,7 +7,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('accounts', '0003_invitation'),
-        ('scheduling', '0002_timeblock_facility'),
+        ('scheduling', '0003_open_slots_that_changed'),
     ]
 
     operations = [

@@ -7,8 +7,8 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('accounts', '0003_invitation'),
-        ('scheduling', '0003_tenant_lists'),
-        ('waitlist', '0003_open_queues_at_once'),
+        ('scheduling', '0004_tenant_lists'),
+        ('waitlist', '0004_walks_and_dry_passes'),
     ]
 
     operations = [
