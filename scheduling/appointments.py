@@ -70,11 +70,13 @@ def check_bookable(*, slot: Slot, patient_id: UUID, now: datetime) -> None:
 
 
 def create(
-    *, slot: Slot, patient_id: UUID, source: str, actor: Actor, now: datetime, **ids: UUID
-) -> Appointment:
+    *, slot: Slot, patient_id: UUID, source: str, actor: Actor, now: datetime,
+    service_id: UUID | None = None, **ids: UUID,
+) -> Appointment:  # fmt: skip
     """Write the appointment for a slot that is locked, with its patient, and was checked.
 
-    `ids` are further columns of the event, such as `entry_id`.
+    `service_id` is what is done where the slot is for any service. `ids` are further columns of
+    the event, such as `entry_id`.
 
     :raises PatientBusy: if the patient is booked elsewhere at that time.
     """
@@ -86,7 +88,7 @@ def create(
         patient_id=patient_id,
         facility_id=slot.facility_id,
         provider_id=slot.provider_id,
-        service_id=slot.service_id,
+        service_id=slot.service_id or service_id,
         period=slot.period,
         source=source,
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -29,6 +29,7 @@ from scheduling.models import (
 CHANGEABLE = frozenset({"starts_at", "ends_at", "reason"})
 # What is right because of where it comes from.
 CHECKED = frozenset({"id", "tenant", "facility", "provider", "period", "version"})
+FARTHEST = timedelta(days=3650)  # near the ends of the calendar, a time is none in another zone
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,8 @@ def create(
     Locks provider, slot.
 
     :raises NotFound: if the facility is not there, or the provider does not work at it.
-    :raises ValidationError: naming `ends_at` if the period is empty or over.
+    :raises ValidationError: naming `ends_at` if the period is empty or over, and what is more than
+        ten years away.
     """
     period = _period(starts_at=starts_at, ends_at=ends_at, now=now)
     facility = Facility.objects.filter(pk=facility_id).first()
@@ -158,10 +160,15 @@ def remove(*, block_id: UUID, actor: Actor, now: datetime, version: int | None =
 
 
 @transaction.atomic
-def apply(*, now: datetime, limit: int) -> int:
-    """Block coming open slots that a block overlaps: made while the block was; return how many."""
+def apply(*, now: datetime, limit: int, facility_id: UUID | None = None) -> int:
+    """Block coming open slots that a block overlaps: made while the block was; return how many.
+
+    Locks slot.
+    """
     rows = sql.run(
-        app="scheduling", name="find_open_under_block", params={"now": now, "limit": limit}
+        app="scheduling",
+        name="find_open_under_block",
+        params={"now": now, "limit": limit, "facility": facility_id},
     )
     found = slots.lock(slot_ids=[slot for (slot,) in rows])
     ids = [slot.pk for slot in found]
@@ -169,7 +176,10 @@ def apply(*, now: datetime, limit: int) -> int:
 
 
 def _period(*, starts_at: datetime, ends_at: datetime, now: datetime) -> DateTimeTZRange:
-    """:raises ValidationError: naming `ends_at` if the period is empty or over."""
+    """:raises ValidationError: naming `ends_at`, or what is more than ten years away."""
+    for name, at in (("starts_at", starts_at), ("ends_at", ends_at)):
+        if abs(at - now) > FARTHEST:
+            raise ValidationError({name: "This is more than ten years away."})
     if ends_at <= starts_at:
         raise ValidationError({"ends_at": "A block ends after it starts."})
     if ends_at <= now:

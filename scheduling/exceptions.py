@@ -1,7 +1,7 @@
 """Availability exceptions: dates on which the rules are replaced, for a provider or a facility."""
 
 from collections.abc import Mapping
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -144,8 +144,9 @@ def _lock(*, exception_id: UUID, version: int | None) -> AvailabilityException:
     return rows.lock(rows=found, id=exception_id, version=version)
 
 
-def _span(exception: AvailabilityException) -> tuple[datetime, datetime]:
+def _span(exception: AvailabilityException) -> tuple[timedelta, timedelta]:
+    """Return start and end since the midnight of the date."""
     if exception.start_time is None or exception.end_time is None:
         raise ValueError(f"exception {exception.pk} has no hours")
-    start = datetime.combine(exception.date, exception.start_time)
+    start = timedelta(hours=exception.start_time.hour, minutes=exception.start_time.minute)
     return start, start + rules.length(start=exception.start_time, end=exception.end_time)

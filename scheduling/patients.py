@@ -37,6 +37,7 @@ def update(
     """Change a patient's columns; the event names which, never what they hold.
 
     A changed tier or condition changes the person's place in every queue, which follows on commit.
+    Locks patient.
 
     :raises NotFound: if the patient is not there.
     :raises Stale: if its version is not the wanted one.

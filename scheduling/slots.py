@@ -226,20 +226,15 @@ def release_expired(*, now: datetime, limit: int) -> int:
 
 def drop_reservations(*, slots: Collection[Slot], reason: str, actor: Actor, now: datetime) -> None:
     """Free locked slots that are reserved, saying why: `released`, `lapsed` or `blocked`."""
-    events.record_all(
-        events=[
-            fact(
-                kind="reservation.released",
-                slot=slot,
-                was=None,
-                actor=actor,
-                at=now,
-                data={"reason": reason},
-            )
-            for slot in slots
-        ]
-    )
-    land(slot_ids=[slot.pk for slot in slots], was=Slot.Status.RESERVED, actor=actor, now=now)
+    was = Slot.Status.RESERVED
+    landed = land(slot_ids=[slot.pk for slot in slots], was=was, actor=actor, now=now)
+    released = []
+    for slot in slots:
+        told = fact(kind="reservation.released", slot=slot, was=was, actor=actor, at=now,
+                    data={"reason": reason})  # fmt: skip
+        told.new_status = landed[slot.pk]
+        released.append(told)
+    events.record_all(events=released)
 
 
 def land(*, slot_ids: Collection[UUID], was: str, actor: Actor, now: datetime) -> dict[UUID, str]:

@@ -129,10 +129,11 @@ def update(
     check_version(version=entry.version, wanted=version)
     policy = WaitlistPolicy.objects.get(facility=entry.facility_id)
     queue = Queue.objects.get(pk=entry.facility_id)
-    visited = entry.any_facility
+    visited, ended = entry.any_facility, entry.expires_at
     wishing.apply(entry=entry, changes=wishes, queue=queue, policy=policy, patient=entry.patient)
-    if "latest" in wishes and entry.expires_at <= now:
-        raise ValidationError({"latest": "This time is over."})
+    if ("latest" in wishes or entry.expires_at != ended) and entry.expires_at <= now:
+        named = "latest" if "latest" in wishes else "dates_flexible"
+        raise ValidationError({named: "The entry would have ended."})
     _save(entry=entry)
     visitors = [entry.facility_id] if visited or entry.any_facility else []
     queues.revise(facility_ids=[entry.facility_id], visitors=visitors)
@@ -197,7 +198,7 @@ def add_note(*, entry_id: UUID, author: User, text: str, now: datetime) -> Entry
 def answer_nudge(
     *, entry_id: UUID, interested: bool, actor: Actor, now: datetime, version: int | None = None
 ) -> WaitlistEntry:
-    """Note that they still wait, or cancel because they do not.
+    """Note that they still wait, or cancel because they do not. Locks queue, slot, hold, entry.
 
     :raises NotFound: if the entry is not there.
     :raises EntryClosed: if it has ended.
@@ -273,12 +274,15 @@ def expire_due(*, now: datetime, limit: int) -> int:
 
 
 def nudge_due(*, now: datetime, limit: int) -> int:
-    """Ask those with flexible dates who have waited long whether they still do; return how many."""
+    """Ask those with flexible dates who have waited long whether they still do; return how many.
+
+    Locks entry.
+    """
     return _sweep(name="nudge_entries", lock=locks.NUDGE, now=now, limit=limit)
 
 
 def expire_nudged(*, now: datetime, limit: int) -> int:
-    """End the entries of those who were asked and never answered; return how many."""
+    """End the entries of those who were asked and never answered; return how many. Locks entry."""
     return _sweep(name="expire_nudged", lock=locks.NUDGE, now=now, limit=limit)
 
 

@@ -18,6 +18,20 @@ WEEKDAYS = tuple(
 )
 
 
+#: Why an offer is withdrawn.
+WITHDRAWALS = (
+    ("offered_by_mistake", "It was offered by mistake"),
+    ("slot_needed", "The slot is needed for something else"),
+    ("other", "Another reason"),
+)
+
+
+class WithdrawForm(forms.Form):
+    """Why an offer is withdrawn."""
+
+    reason = forms.ChoiceField(choices=WITHDRAWALS, widget=UnfoldAdminSelectWidget)
+
+
 class EndForm(forms.Form):
     """Why an entry is cancelled."""
 

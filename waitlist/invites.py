@@ -111,6 +111,7 @@ def promote(
         source=Appointment.Source.WAITLIST,
         actor=actor,
         now=now,
+        service_id=entry.service_id,
         entry_id=entry.pk,
     )
     holds.convert(entry=entry, appointment=appointment, actor=actor, now=now)

@@ -14,10 +14,6 @@ from audit.columns import Column, label, link, rows
 from audit.filters import LevelFilter
 from audit.pages import Rows, actor, arguments
 from scheduling import facilities, patients, providers, zones
-from scheduling.admin.forms import (
-    PostingForm,
-    ProviderForm,
-)
 from scheduling.models import (
     Facility,
     Patient,
@@ -57,18 +53,6 @@ class FacilityAdmin(TenantAdmin):
         fixed = super().get_readonly_fields(request, obj)
         return (*fixed, "kind", "timezone") if obj else fixed
 
-    def save_model(self, request: HttpRequest, obj: Facility, form: Any, change: bool) -> None:
-        """Let coming slots follow a facility that opens or closes."""
-        if not change:
-            obj.save()
-        else:
-            facilities.change(
-                facility_id=obj.pk,
-                changes=arguments(form=form, changed=True),
-                actor=actor(request=request),
-                now=clock.now(),
-            )
-
     def get_prepopulated_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return {} if obj else self.prepopulated_fields
 
@@ -80,13 +64,20 @@ class FacilityAdmin(TenantAdmin):
             choices=[("", "Select value"), *names], widget=UnfoldAdminSelect2Widget
         )
 
+    def save_model(self, request: HttpRequest, obj: Facility, form: Any, change: bool) -> None:
+        """Add or change the facility; coming slots of one that closes retire."""
+        given, who = arguments(form=form, changed=change), actor(request=request)
+        if not change:
+            obj.pk = facilities.add(tenant_id=given.pop("tenant_id"), values=given).pk
+        elif given:
+            facilities.change(facility_id=obj.pk, changes=given, actor=who, now=clock.now())
+
 
 class PostingInline(TenantInline):
     """Where a provider works."""
 
     model = ProviderFacility
     adds = True
-    form = PostingForm
     autocomplete_fields = ("facility",)
     fields = ("facility",)
 
@@ -97,7 +88,6 @@ class ProviderAdmin(TenantAdmin):
 
     adds = edits = True
     subject = "provider"
-    form = ProviderForm
     list_display = ("name", "places", "is_active")
     list_filter = ("is_active", ("facilities", TenantFilter))
     search_fields = ("name",)
@@ -108,22 +98,32 @@ class ProviderAdmin(TenantAdmin):
     def get_queryset(self, request: HttpRequest) -> Rows:
         return super().get_queryset(request).prefetch_related("facilities")
 
-    def save_model(self, request: HttpRequest, obj: Provider, form: Any, change: bool) -> None:
-        """Let coming slots follow a provider who goes or comes back."""
-        if not change:
-            obj.save()
-        else:
-            providers.change(
-                provider_id=obj.pk,
-                changes=arguments(form=form, changed=True),
-                actor=actor(request=request),
-                now=clock.now(),
-            )
-
     @admin.display(description="facilities")
     def places(self, row: Provider) -> str:
         """Name where they work."""
         return ", ".join(facility.name for facility in row.facilities.all())
+
+    def save_model(self, request: HttpRequest, obj: Provider, form: Any, change: bool) -> None:
+        """Add or change the provider; coming slots of one who stops retire."""
+        given, who = arguments(form=form, changed=change), actor(request=request)
+        if not change:
+            tenant_id = given.pop("tenant_id")
+            obj.pk = providers.add(tenant_id=tenant_id, values=given, facility_ids=()).pk
+        elif given:
+            providers.change(provider_id=obj.pk, changes=given, actor=who, now=clock.now())
+
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
+        """Let them work at more places; the slots that their rules make there follow."""
+        formset.new_objects, formset.changed_objects, formset.deleted_objects = [], [], []
+        added = [
+            one.cleaned_data["facility"].pk for one in formset.extra_forms if one.has_changed()
+        ]
+        if added:
+            provider, who = form.instance, actor(request=request)
+            places = [*provider.facilities.values_list("pk", flat=True), *added]
+            providers.change(
+                provider_id=provider.pk, changes={}, facility_ids=places, actor=who, now=clock.now()
+            )
 
 
 @admin.register(ProviderFacility)

@@ -9,7 +9,8 @@ from rest_framework.response import Response
 
 from accounts import invitations, limits, rows
 from accounts.bodies import Body
-from accounts.invitations import Accepted, AlreadyMember, InvitationOver
+from accounts.invitations import Accepted, InvitationOver
+from accounts.members import AlreadyMember
 from accounts.models import Invitation, Language, phone_validator
 from accounts.views import ApiView
 from audit import clock

@@ -12,6 +12,7 @@ import pytest
 from celery import Task, current_app, shared_task
 from celery.contrib.testing.worker import start_worker
 from celery.exceptions import SoftTimeLimitExceeded
+from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection
 from pytest_django import DjangoCaptureOnCommitCallbacks
@@ -266,6 +267,29 @@ def test_a_command_that_finds_the_broker_away_says_so_in_a_line(arguments: list[
     with pytest.raises(CommandError, match=f"^Job run {run.pk} was not sent: the broker is away."):
         _call(*arguments)
     assert JobRun.objects.filter(state="failed").count() == 2
+
+
+def test_a_run_that_nobody_will_end_has_failed() -> None:
+    """Each attempt has an hour, longer than any task may take."""
+    limits = [task.time_limit or 0 for task in current_app.tasks.values()]
+    limits.append(settings.CELERY_TASK_TIME_LIMIT)
+    assert max(limits) < jobs.LONGEST_ATTEMPT.total_seconds()
+    long_ago, then = NOW - timedelta(hours=2, seconds=1), NOW - timedelta(hours=2)
+    lost = _failed(state=State.RUNNING, attempts=1, started_at=then, finished_at=None)
+    waiting = _failed(state=State.WAITING, attempts=2, started_at=long_ago, finished_at=None)
+    late = _failed(state=State.RUNNING, attempts=2, started_at=then, finished_at=None)
+    ended = _failed(state=State.SUCCEEDED, started_at=long_ago)
+    key = str(uuid4())
+    tasks.fail_lost_runs.apply(task_id=key)
+    assert JobRun.objects.get(task_id=key).counts == {"runs": 0}  # by the clock they are to come
+    assert jobs.fail_lost(now=NOW) == 2
+    for run in (lost, waiting, late, ended):
+        run.refresh_from_db()
+    assert [run.state for run in (lost, waiting, late, ended)] == [
+        "failed", "failed", "running", "succeeded"
+    ]  # fmt: skip
+    assert (lost.error_class, lost.finished_at) == ("billiard.exceptions.WorkerLostError", NOW)
+    assert str(lost.pk) in _call()
 
 
 def test_runs_that_ended_well_are_thrown_away_after_a_week_and_failed_ones_stay() -> None:

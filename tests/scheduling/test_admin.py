@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from django.test import Client
 
+from accounts.models import User
 from audit import clock
 from audit.events import SYSTEM
 from audit.models import Event
@@ -99,6 +100,57 @@ def test_providers_are_posted(client: Client, seed: Seed) -> None:
     new = {"tenant": seed.tenant.pk, "name": "New", "is_active": "on"}
     assert send(client, url(Provider, "add"), **new)[0] == {}
     assert Provider.objects.get(name="New").tenant == seed.tenant
+
+
+def no_postings(**more: object) -> dict[str, object]:
+    """The part of a provider's form that adds no place of work, or what is given."""
+    counts = {"TOTAL_FORMS": "0", "INITIAL_FORMS": "0"}
+    return {f"providerfacility_set-{name}": value for name, value in (counts | more).items()}
+
+
+def statuses(**where: object) -> set[str]:
+    """What the slots of a rule, a facility or a provider are."""
+    return set(Slot.objects.filter(**where).values_list("status", flat=True))
+
+
+def test_who_or_what_closes_and_opens_takes_the_slots_along(client: Client, seed: Seed) -> None:
+    assert send(client, url(AvailabilityRule, "add"), **rule(seed=seed))[0] == {}
+    here = {"rule__weekday": 2, "rule__facility": seed.facility}
+    assert statuses(**here) == {"open"}
+    facility, provider = seed.facility, seed.provider
+    closed = {"name": facility.name, "slug": facility.slug}
+    away = {"name": provider.name, **no_postings()}
+    for row, data in ((facility, closed), (provider, away)):
+        address = url(type(row), "change", row.pk)
+        assert send(client, address, **data)[0] == {}
+        assert statuses(**here) == {"retired"}
+        assert send(client, address, **data, is_active="on")[0] == {}
+        assert statuses(**here) == {"open"}
+
+
+def test_a_provider_at_a_new_place_has_slots_there(client: Client, seed: Seed) -> None:
+    other = factories.FacilityFactory.create(tenant=seed.tenant)
+    own = factories.AvailabilityRuleFactory.create(facility=other, provider=seed.provider)
+    own.provider.facilities.remove(other)
+    posting = {"TOTAL_FORMS": "1", "0-facility": other.pk, "0-provider": seed.provider.pk}
+    data = {"name": seed.provider.name, "is_active": "on", **no_postings(**posting)}
+    assert send(client, url(Provider, "change", seed.provider.pk), **data)[0] == {}
+    assert set(seed.provider.facilities.all()) == {seed.facility, other}
+    assert statuses(rule=own) == {"open"}
+
+
+def test_a_place_is_the_tenants_and_a_user_its_member(client: Client, seed: Seed) -> None:
+    """Also for who sees several tenants."""
+    other = plant(name="Zebra")
+    client.force_login(User.objects.create_superuser("root@example.com", "secret", name="Root"))
+    address = url(Provider, "change", seed.provider.pk)
+    posting = {"TOTAL_FORMS": "1", "0-facility": other.facility.pk, "0-provider": seed.provider.pk}
+    data = {"name": seed.provider.name, "is_active": "on"}
+    errors, _ = send(client, address, **data, **no_postings(**posting))
+    assert str(other.facility.pk) in errors["__all__"][0]
+    errors, _ = send(client, address, **data, **no_postings(), user=other.staff.pk)
+    assert str(other.staff.pk) in errors["user"][0]
+    assert list(seed.provider.facilities.all()) == [seed.facility]
 
 
 def test_services(client: Client, seed: Seed) -> None:
@@ -207,6 +259,10 @@ def test_blocks_name_what_is_booked(client: Client, seed: Seed) -> None:
 def test_a_block_ends_after_it_starts(client: Client, seed: Seed) -> None:
     errors, _ = send(client, url(TimeBlock, "add"), **block(seed=seed, hours=-1))
     assert list(errors) == ["ends_at"]
+    for field, day in (("starts_at", "0001-01-01"), ("ends_at", "9999-12-31")):
+        data = block(seed=seed, hours=1) | {f"{field}_0": day, f"{field}_1": "23:00"}
+        errors, _ = send(client, url(TimeBlock, "add"), **data)
+        assert list(errors) == [field]
     stranger = factories.ProviderFactory.create(tenant=seed.tenant)
     data = block(seed=seed, hours=1) | {"provider": stranger.pk}
     errors, _ = send(client, url(TimeBlock, "add"), **data)

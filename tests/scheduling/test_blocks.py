@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.core.exceptions import ValidationError
@@ -52,6 +53,28 @@ def _status(slot: Slot) -> str:
     return Slot.objects.values_list("status", flat=True).get(pk=slot.pk)
 
 
+@pytest.mark.parametrize(
+    ("field", "start", "end"),
+    [
+        ("starts_at", datetime(1, 1, 1, tzinfo=ZoneInfo("Asia/Tokyo")), NOW + DAY),
+        ("starts_at", NOW - 3651 * DAY, NOW + DAY),
+        ("ends_at", NOW, NOW + 3651 * DAY),
+        ("ends_at", NOW, datetime(9999, 12, 31, 23, tzinfo=ZoneInfo("America/New_York"))),
+    ],
+)
+def test_a_block_is_within_ten_years(
+    clinic: World, field: str, start: datetime, end: datetime
+) -> None:
+    """Farther away there are times that cannot be stored, or stored and never read again."""
+    with pytest.raises(ValidationError) as refused:
+        blocks.create(
+            facility_id=clinic.facility.pk, provider_id=None, starts_at=start, ends_at=end,
+            reason="", actor=STAFF, now=NOW,
+        )  # fmt: skip
+    assert list(refused.value.message_dict) == [field]
+    assert not TimeBlock.objects.exists()
+
+
 def test_open_slots_are_blocked_at_once(clinic: World) -> None:
     slot = clinic.slot()
     with written() as events:
@@ -76,8 +99,10 @@ def test_a_reserved_slot_is_released_into_blocked(clinic: World) -> None:
     slot.refresh_from_db()
     assert (slot.status, slot.reserved_until, slot.reserved_by_id) == ("blocked", None, None)
     assert [(event.kind, event.data.get("reason")) for event in events][:2] == [
-        ("reservation.released", "blocked"), ("slot.blocked", None)
-    ]  # fmt: skip
+        ("slot.blocked", None),
+        ("reservation.released", "blocked"),
+    ]
+    assert brief(events)[1] == ("reservation.released", "reserved", "blocked")  # fmt: skip
 
 
 def test_a_held_slot_is_left_to_the_waitlist_which_withdraws_it(clinic: World) -> None:

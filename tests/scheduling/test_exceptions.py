@@ -167,6 +167,13 @@ def test_one_that_is_not_there_is_named(db: None) -> None:
         exceptions.remove(exception_id=UUID(int=7), actor=STAFF, now=NOW)
 
 
+def test_special_hours_of_the_last_date_of_all(world: World) -> None:
+    """Their night would end on a date that is none."""
+    night = add(world, "special_hours", "22:00-6:00", on=date.max)
+    errors = refused(world, "special_hours", "23:00-23:30", on=date.max)
+    assert str(night.pk) in errors["start_time"][0]
+
+
 # Changing
 
 

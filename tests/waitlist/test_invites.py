@@ -201,6 +201,11 @@ def test_a_slot_that_cannot_be_claimed_is_refused(clinic: World, chosen: bool) -
     assert codes == ["slot_taken", "slot_blocked", "slot_past"]
 
 
+def test_who_is_promoted_is_booked_for_what_they_wait_for(clinic: World) -> None:
+    slot = clinic.slot(service=None)
+    assert _promote(clinic.join(), slot).service_id == clinic.service.pk
+
+
 @pytest.mark.parametrize("call", [_invite, lambda slot, entry: _promote(entry, slot)])
 def test_an_ended_entry_is_refused(clinic: World, call: Callable[..., Any]) -> None:
     entry, slot = clinic.join(), clinic.slot()
