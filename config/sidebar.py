@@ -29,6 +29,7 @@ GROUPS = (
             ("Queues", "format_list_numbered", "waitlist.queue"),
             ("Notes", "sticky_note_2", "waitlist.entrynote"),
             ("Slots nobody fits", "person_off", "waitlist.fruitless"),
+            ("Dry facilities", "water_loss", "waitlist.drypass"),
             ("Breakers", "power_off", "waitlist.circuitbreaker"),
             ("Daily metrics", "monitoring", "waitlist.dailymetric"),
         ),
