@@ -228,9 +228,10 @@ def _spells(samples: list[Sample]) -> Iterator[float]:
 
 @dataclass(slots=True)
 class Section(Place):
-    """A section: which provider stands for the seat of a slot."""
+    """A section: the provider that stands for the seat of a slot, and what chance has decided."""
 
     providers: dict[UUID, UUID] = field(default_factory=dict)
+    drawn: int = 0
 
 
 def _start(player: Player, *, name: str, sample: Sample, period: DateTimeTZRange) -> None:
@@ -294,6 +295,5 @@ def _draw(
     if not among:
         player.figures.counts["nobody left"] += 1
         return
-    player.drawn += 1
-    [one] = player.dice(section.name, player.drawn).sample(list(among), 1)
-    act(section, one)
+    section.drawn += 1
+    act(section, player.dice(section.name, section.drawn).choice(list(among)))

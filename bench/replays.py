@@ -276,7 +276,7 @@ def play(
     :raises ValidationError: naming each field of the policy with a bad value.
     """
     start = min([script.ends_at, *(at for at, _ in script.steps[:1])])
-    with _no_messages():
+    with _alone():
         policy = set_policy(cast=cast, changes=changes, now=start)
         player = Player(script=script, cast=cast, policy=policy, answers=answers, start=start)
         player.run(progress=progress)
@@ -284,13 +284,14 @@ def play(
 
 
 @contextmanager
-def _no_messages() -> Iterator[None]:
-    """Send no tasks: a worker would look for these rows in the database it serves."""
-    given, settings.EVENT_TASKS = settings.EVENT_TASKS, {}
+def _alone() -> Iterator[None]:
+    """Send no tasks, which a worker would look for in the database it serves; log no statements."""
+    given = settings.EVENT_TASKS, settings.DEBUG
+    settings.EVENT_TASKS, settings.DEBUG = {}, False
     try:
         yield
     finally:
-        settings.EVENT_TASKS = given
+        settings.EVENT_TASKS, settings.DEBUG = given
 
 
 class _Live(NamedTuple):
@@ -314,12 +315,12 @@ class Player:
         self.figures = Figures()
         self.named = {name: script.place(name, id) for name, id in cast.facilities.items()}
         self.places = {place.facility_id: place for place in self.named.values()}
-        self.drawn = 0  # how many questions chance has decided
         self._persons = iter(range(len(cast.people)))
         self._ahead = [Step(at, 0, n, act) for n, (at, act) in enumerate(script.steps)]
         self._number = len(self._ahead)
         self._live: dict[UUID, _Live] = {}
-        self._touched: dict[UUID, None] = {}
+        self._touched: dict[UUID, None] = {}  # to be filled
+        self._changed: dict[UUID, None] = {}
         self._daily = policy.quiet_until or time(0)
         self._zone = ZoneInfo(script.timezone)
 
@@ -388,6 +389,7 @@ class Player:
         place.booked[slot] = appointment.pk
         place.claim(slot=slot)
         self.figures.counts["booked"] += 1
+        self._changed[place.facility_id] = None
 
     def cancel(self, place: Place, slot: UUID) -> None:
         """Cancel the appointment in a slot."""
@@ -445,8 +447,9 @@ class Player:
         self.touch(place=place)
 
     def touch(self, *, place: Place) -> None:
-        """Have a place looked at when all that happens at this instant has."""
+        """Have a place filled when all that happens at this instant has."""
         self._touched[place.facility_id] = None
+        self._changed[place.facility_id] = None
 
     # What the worker and beat do
 
@@ -457,7 +460,9 @@ class Player:
             # Where nobody waits or nothing is open a pass has nothing to find.
             if place.waiting and place.open:
                 self._fill(place)
-            self._note_spell(place)
+        changed, self._changed = self._changed, {}
+        for facility_id in changed:
+            self._note_spell(self.places[facility_id])
 
     def _fill(self, place: Place) -> None:
         offers = 0
@@ -505,7 +510,7 @@ class Player:
         self.figures.counts["refills"] += 1
         self.figures.refill_minutes.append((self.now - opening.wanted_since) / MINUTE)
         self.figures.wait_days.append((self.now - waiter.joined_at) / DAY)
-        self.touch(place=place)
+        self._changed[place.facility_id] = None
 
     def _decline(self, hold: UUID) -> None:
         if hold not in self._live:
