@@ -1,12 +1,12 @@
 """Bookings: two hotels' bookings with their lead times and waiting lists, as a script to replay.
 
 The format is that of Antonio, de Almeida and Nunes, Hotel booking demand datasets (Data in Brief
-22, 2019, doi 10.1016/j.dib.2018.11.126). It has dates only: booked = arrival − lead_time; with
+22, 2019, doi 10.1016/j.dib.2018.11.126). It has dates only: booked = arrival minus lead_time; with
 days_in_waiting_list > 0 the booking waited from then on; cancelled on reservation_status_date.
 
-How a hotel is played. It is a facility, each room a provider; a slot is a whole stay in a room, from
-18:00 on the day of arrival to 11:00 on that of departure. Nobody is told apart, each row is another
-guest, and rooms are alike.
+How a hotel is played. It is a facility, each room a provider; a slot is a whole stay in a room,
+from 18:00 on the day of arrival to 11:00 on that of departure. Each row is another guest, and rooms
+are alike.
 
 - Rooms: capacity is not in the data, so it is the most that stayed in one night (226 and 187 in the
   published file).
@@ -26,7 +26,6 @@ guest, and rooms are alike.
 
 import csv
 import gzip
-import io
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
@@ -151,8 +150,12 @@ def read(*, path: Path, seed: int) -> Script:
 def _read(*, path: Path) -> tuple[list[Booking], Counter[str]]:
     oddities: Counter[str] = Counter()
     found: list[Booking] = []
-    opened = gzip.open(path) if path.suffix == ".gz" else path.open("rb")
-    with opened, io.TextIOWrapper(opened, encoding="utf-8", newline="") as file:
+    is_packed = path.suffix == ".gz"
+    with (
+        gzip.open(path, "rt", encoding="utf-8", newline="")
+        if is_packed
+        else path.open(encoding="utf-8", newline="")
+    ) as file:
         rows = csv.DictReader(file, restval="")
         try:
             for missing in [name for name in COLUMNS if name not in (rows.fieldnames or ())]:

@@ -28,7 +28,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import NamedTuple
 from uuid import UUID
@@ -91,7 +91,7 @@ def read(*, path: Path) -> Script:
     ends_at = max(samples[-1].at for samples in sections.values())
     changes = {
         name: [(later.at, change(before=before, after=later))
-               for before, later in zip(samples, samples[1:], strict=False)]
+               for before, later in pairwise(samples)]
         for name, samples in limited.items()
     }  # fmt: skip
     every = [one for timed in changes.values() for _, one in timed]

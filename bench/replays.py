@@ -1,8 +1,8 @@
 """Replays: what once happened elsewhere, played in simulated time through Backfill's own functions.
 
 A script says who books, cancels, joins and leaves when. The player does that through the functions
-that production calls, and does at each instant what its worker and its beat would do: a fill where a
-slot opened or somebody joined, the end of what is due, once a day (when quiet hours end, else at
+that production calls, and does at each instant what its worker and its beat would do: a fill where
+a slot opened or somebody joined, the end of what is due, once a day (when quiet hours end, else at
 midnight) the scan and the end of entries. Between events the scan of every five minutes finds
 nothing that these do not, so it is left out; messages take no time.
 
@@ -181,7 +181,9 @@ class Figures:
             "minutes to refill, median": percentile(values=self.refill_minutes, of=50),
             "minutes to refill, 95th percentile": percentile(values=self.refill_minutes, of=95),
             "offers": counts["offers"],
-            "offers per refill": counts["offers"] / counts["refills"] if counts["refills"] else None,
+            "offers per refill": counts["offers"] / counts["refills"]
+            if counts["refills"]
+            else None,
             "offers declined": counts["declined"],
             "offers that lapsed": counts["lapsed"],
             "offers withdrawn": counts["withdrawn"],
@@ -227,8 +229,8 @@ def assemble(*, script: Script) -> Cast:
     tenant = Tenant.objects.create(name="Replay", slug="replay", kind=Tenant.Kind.CLINIC)
     ids = count(1)
     facilities = Facility.objects.bulk_create(
-        Facility(id=_id(ids), tenant=tenant, name=name, slug=f"place-{number}", kind=Facility.Kind.CLINIC,
-                 timezone=script.timezone)
+        Facility(id=_id(ids), tenant=tenant, name=name, slug=f"place-{number}",
+                 kind=Facility.Kind.CLINIC, timezone=script.timezone)
         for number, name in enumerate(script.facilities)
     )  # fmt: skip
     people = Patient.objects.bulk_create(

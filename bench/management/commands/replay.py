@@ -168,7 +168,11 @@ def _rows(script: Script, results: Mapping[str, Figures]) -> list[list[str]]:
     figures = {name: result.as_rows() for name, result in results.items()}
     names = [name for name in Figures().as_rows() if name not in script.hidden]
     return [
-        [name, _number(script.observed.get(name)), *(_number(one[name]) for one in figures.values())]
+        [
+            name,
+            _number(script.observed.get(name)),
+            *(_number(one[name]) for one in figures.values()),
+        ]
         for name in names
     ]
 
@@ -176,7 +180,13 @@ def _rows(script: Script, results: Mapping[str, Figures]) -> list[list[str]]:
 def _number(value: float | None) -> str:
     if value is None:
         return "–"
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}" if value < 10 else f"{value:,.0f}"
+    return (
+        f"{value:,}"
+        if isinstance(value, int)
+        else f"{value:,.2f}"
+        if value < 10
+        else f"{value:,.0f}"
+    )
 
 
 def _as_json(
@@ -195,7 +205,9 @@ def _as_json(
             name: {
                 "fields": dict(policies[name]),
                 "figures": {
-                    what: value for what, value in one.as_rows().items() if what not in script.hidden
+                    what: value
+                    for what, value in one.as_rows().items()
+                    if what not in script.hidden
                 },
             }
             for name, one in results.items()
