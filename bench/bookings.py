@@ -257,7 +257,8 @@ class Hotel(Place):
         self.taken[room] |= mask
         others = self.covered.setdefault(room, set())
         for other, nights in self.made[room]:
-            if nights & mask and self.open.pop(other, None):
+            if nights & mask and other in self.open:
+                del self.open[other]
                 others.add(other)
 
     def free(self, *, slot: UUID, now: datetime) -> None:

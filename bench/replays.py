@@ -260,7 +260,7 @@ def set_policy(*, cast: Cast, changes: Mapping[str, Any], now: datetime) -> Wait
     """
     for facility_id in cast.facilities.values():
         policy = policies.change(
-            facility_id=facility_id, changes=GROUND | changes, actor=SYSTEM, now=now
+            facility_id=facility_id, changes={**GROUND, **changes}, actor=SYSTEM, now=now
         )
     return policy
 

@@ -8,6 +8,7 @@ from datetime import timedelta
 from io import StringIO
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.conf import settings
@@ -335,7 +336,7 @@ def test_policies_are_told_side_by_side(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("here")
 def test_a_broken_invariant_ends_with_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    broken = invariants.Breach(3, "slot held without a live hold", replays.UUID(int=7))
+    broken = invariants.Breach(3, "slot held without a live hold", UUID(int=7))
     monkeypatch.setattr(invariants, "breaches", lambda: [broken])
     with pytest.raises(CommandError, match="clinic: invariant 3: slot held") as caught:
         _replay(ENROLMENTS, "--json")

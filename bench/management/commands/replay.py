@@ -2,6 +2,7 @@ import json
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import Progress, TaskID
 from rich.table import Table
 
 from bench import bookings, databases, enrolments, replays
@@ -71,9 +72,9 @@ class Command(BaseCommand):
             seed=options["seed"], accept=options["accept"], decline=options["decline"],
             median=options["answer_minutes"],
         )  # fmt: skip
-        policies = {"clinic": {}} | {
-            name: changes for path in options["policy"] for name, changes in read_policies(path)
-        }
+        policies: dict[str, dict[str, Any]] = {"clinic": {}}
+        for path in options["policy"]:
+            policies |= read_policies(path)
         try:
             script = FORMATS[options["format"]](options["file"], answers.seed)
         except (BadFile, OSError) as error:
@@ -107,7 +108,7 @@ class Command(BaseCommand):
                 with databases.copy():
                     results[name] = replays.play(
                         script=script, cast=cast, changes=changes, answers=answers,
-                        progress=lambda done, task=task: bar.update(task, completed=done),
+                        progress=partial(_advance, bar, task),
                     )  # fmt: skip
                     breaches += [
                         f"{name}: invariant {breach.number}: {breach.what}: {breach.id}"
@@ -126,7 +127,7 @@ class Command(BaseCommand):
                 column.justify = "right"
             for row in rows:
                 table.add_row(*row)
-            Console(file=self.stdout).print(table)
+            Console().print(table)
             return
         widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
         for name, *values in (heads, *rows):
@@ -134,7 +135,7 @@ class Command(BaseCommand):
             self.stdout.write("  ".join((name.ljust(widths[0]), *cells)))
 
 
-def read_policies(path: Path) -> list[tuple[str, dict[str, Any]]]:
+def read_policies(path: Path) -> dict[str, dict[str, Any]]:
     """Read the policies of a file; several are told apart by a number.
 
     :raises CommandError: if the file cannot be read, or has something else in it.
@@ -146,10 +147,14 @@ def read_policies(path: Path) -> list[tuple[str, dict[str, Any]]]:
     except ValueError as error:  # the message says the line
         raise CommandError(f"{path}: {error}") from error
     if isinstance(found, dict):
-        return [(path.stem, found)]
+        return {path.stem: found}
     if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
         raise CommandError(f"{path}: a policy is an object of fields, or a list of such objects")
-    return [(f"{path.stem} {number}", one) for number, one in enumerate(found, 1)]
+    return {f"{path.stem} {number}": one for number, one in enumerate(found, 1)}
+
+
+def _advance(bar: Progress, task: TaskID, done: int) -> None:
+    bar.update(task, completed=done)
 
 
 def _check(*, policies: Mapping[str, Mapping[str, Any]], cast: Cast, script: Script) -> None:
