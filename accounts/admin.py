@@ -23,13 +23,14 @@ from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminEmailInputWidget, UnfoldAdminTextInputWidget
 
-from accounts import access
+from accounts import access, members
 from accounts.access import Right
 from accounts.models import IdempotencyKey, Invitation, Membership, Tenant, User
+from audit import clock
 from audit.columns import EMPTY, label, link
 from audit.filters import DayFilter, KindFilter
 from audit.models import Event
-from audit.pages import Admin, Answer, Guarded, RowForm, Rows, action
+from audit.pages import Admin, Answer, Guarded, RowForm, Rows, action, actor, arguments
 
 
 class IdSelect(AutocompleteSelect):
@@ -156,22 +157,6 @@ class NewMemberForm(RowForm):
         model = Membership
         fields = ("tenant", "role")
 
-    def clean(self) -> dict[str, Any]:
-        """Refuse who is a member already."""
-        cleaned = super().clean() or {}
-        email, tenant = cleaned.get("email"), cleaned.get("tenant")
-        user = User.objects.filter(email__iexact=email).first() if email else None
-        if user and tenant and Membership.objects.filter(user=user, tenant=tenant).exists():
-            self.add_error("email", f"{email} is a member already.")
-        return cleaned
-
-    def save(self, commit: bool = True) -> Any:
-        """Find or make the account."""
-        email, name = self.cleaned_data["email"], self.cleaned_data["name"]
-        user = User.objects.filter(email__iexact=email).first()
-        self.instance.user = user or User.objects.create_user(email, name=name)
-        return super().save(commit)
-
 
 MEMBER = link(field="user")
 
@@ -192,11 +177,6 @@ class MembershipAdmin(TenantAdmin):
     search_fields = ("user__email", "user__name")
     actions = ("remove",)
 
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Keep people from shutting themselves out."""
-        own = obj is not None and obj.user_id == request.user.pk
-        return super().has_change_permission(request, obj) and not own
-
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return ("tenant", MEMBER, "role") if obj else ("tenant", "email", "name", "role")
 
@@ -214,15 +194,23 @@ class MembershipAdmin(TenantAdmin):
             kwargs["form"] = NewMemberForm
         return super().get_form(request, obj, change=change, **kwargs)
 
+    def save_model(self, request: HttpRequest, obj: Membership, form: Any, change: bool) -> None:
+        """Add the member, or give them another role."""
+        given, who = arguments(form=form, changed=change), actor(request=request)
+        if not change:
+            obj.pk = members.add(**given, actor=who, now=clock.now()).pk
+        elif given:
+            members.change(
+                tenant_id=obj.tenant_id, member_id=obj.pk, **given, actor=who, now=clock.now()
+            )
+
     @action(description="Remove")
     def remove(self, request: HttpRequest, rows: Rows) -> Answer:
         """Take members out of their tenants; they are out at once."""
+        tenants = {row.pk: row.tenant_id for row in rows}
 
-        def call(*, member_id: UUID, **_: Any) -> None:
-            member = Membership.objects.get(pk=member_id)
-            if not self.has_change_permission(request, member):
-                raise forms.ValidationError({"user": "One does not remove oneself."})
-            member.delete()
+        def call(*, member_id: UUID, **given: Any) -> None:
+            members.remove(tenant_id=tenants[member_id], member_id=member_id, **given)
 
         return self.run(request, rows, call, id="member_id", done="Removed")
 
@@ -244,10 +232,10 @@ class UserForm(UserChangeForm):  # type: ignore[misc]
 
 
 class MembershipInline(TenantInline):
-    """What a user is in which tenants."""
+    """What a user is in which tenants; roles are changed on the pages of the members."""
 
     model = Membership
-    adds = edits = True
+    adds = True
     right = edit_right = Right.OPERATE
     fields = ("tenant", "role")
 
@@ -275,6 +263,23 @@ class UserAdmin(Admin, DjangoUserAdmin):  # type: ignore[misc,type-arg]
     )
     add_fieldsets = ((None, {"fields": ("email", "name", "password1", "password2")}),)
     inlines = (MembershipInline,)
+
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
+        """Make the user a member of more tenants."""
+        formset.new_objects, formset.changed_objects, formset.deleted_objects = [], [], []
+        user, who = form.instance, actor(request=request)
+        for one in formset.extra_forms:
+            if one.has_changed():
+                formset.new_objects.append(
+                    members.add(
+                        tenant_id=one.cleaned_data["tenant"].pk,
+                        email=user.email,
+                        name=user.name,
+                        role=one.cleaned_data["role"],
+                        actor=who,
+                        now=clock.now(),
+                    )
+                )
 
 
 @admin.register(Event)

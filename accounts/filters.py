@@ -3,7 +3,12 @@
 from typing import Any
 
 from django.db.models import Model, Q, QuerySet
-from django_filters.rest_framework import BooleanFilter, CharFilter, DjangoFilterBackend
+from django_filters.rest_framework import (
+    BooleanFilter,
+    CharFilter,
+    DjangoFilterBackend,
+    OrderingFilter,
+)
 from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.request import Request
 
@@ -30,9 +35,9 @@ class KnownFilters(DjangoFilterBackend):  # type: ignore[misc]
         empty = [
             name
             for name in set(request.query_params) - PAGING
-            if not isinstance(filterset.filters[name], SearchFilter)
-            and "" in request.query_params.getlist(name)
-        ]
+            if any(_is_empty(filterset.filters[name], text)
+                   for text in request.query_params.getlist(name))
+        ]  # fmt: skip
         if empty:
             raise ValidationError(
                 {name: [ErrorDetail("Give a value.", "required")] for name in empty}
@@ -62,6 +67,12 @@ class KnownFilters(DjangoFilterBackend):  # type: ignore[misc]
         return filterset.qs if filterset else queryset
 
 
+def _is_empty(wanted: Any, text: str) -> bool:
+    if isinstance(wanted, SortFilter):  # several, with commas between them
+        return "" in text.split(",")
+    return text == "" and not isinstance(wanted, SearchFilter)
+
+
 class SearchFilter(CharFilter):  # type: ignore[misc]
     """Finds rows that have the text in one of the columns, in any case."""
 
@@ -78,3 +89,15 @@ class SearchFilter(CharFilter):  # type: ignore[misc]
         for column in self.columns:
             found |= Q(**{f"{column}__icontains": value})
         return qs.filter(found)
+
+
+class SortFilter(OrderingFilter):  # type: ignore[misc]
+    """Sorts by a column, then by id: what is alike has one order, so that no two pages overlap."""
+
+    def filter(self, qs: QuerySet[Model], value: list[str] | None) -> QuerySet[Model]:
+        """Sort the rows."""
+        if not value:
+            return qs
+        columns = [self.get_ordering_value(name) for name in value]
+        # In the direction of the column before it, so that one index serves both ways.
+        return qs.order_by(*columns, "-id" if columns[-1].startswith("-") else "id")

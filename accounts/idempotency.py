@@ -11,9 +11,11 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db import connection, transaction
+from django.db import transaction
+from django.db.models import Q
 
 from accounts.models import IdempotencyKey
+from audit import locks
 from audit.errors import Refused
 
 KEEP = timedelta(hours=24)
@@ -58,13 +60,8 @@ def once(
     :raises KeyReused: if the key stands for another request.
     :raises InFlight: if the key's first request has not been answered.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))",
-            [f"idempotency:{caller}:{key}"],
-        )
-        if not cursor.fetchone()[0]:
-            raise InFlight("A request with this Idempotency-Key is being worked on.")
+    if not locks.try_lock(name=f"{locks.IDEMPOTENCY}:{caller}:{key}"):
+        raise InFlight("A request with this Idempotency-Key is being worked on.")
     found = IdempotencyKey.objects.filter(caller=caller, key=key).first()
     if found is not None and found.created_at > now - KEEP:
         if found.fingerprint != request:
@@ -93,6 +90,12 @@ def prune(*, now: datetime) -> int:
     return IdempotencyKey.objects.filter(created_at__lte=now - KEEP).delete()[0]
 
 
-def erase(*, user_id: UUID) -> int:
-    """Delete the answers that a user got, which may be about them; return how many."""
-    return IdempotencyKey.objects.filter(caller__startswith=f"{user_id}:").delete()[0]
+def erase(*, about: UUID, user_id: UUID | None) -> int:
+    """Delete the answers that tell of a row, such as a patient, and those that its user got.
+
+    Reads all answers of a day, as none is stored by what it is about; return how many went.
+    """
+    theirs = Q(body__icontains=str(about))
+    if user_id is not None:
+        theirs |= Q(caller__startswith=f"{user_id}:")
+    return IdempotencyKey.objects.filter(theirs).delete()[0]

@@ -13,6 +13,7 @@ from django.core.exceptions import ValidationError
 from django.core.mail import EmailMessage
 from django.db import transaction
 
+from accounts import members
 from accounts.models import Invitation, Membership, Tenant, User
 from audit import events
 from audit.errors import Refused
@@ -27,12 +28,6 @@ class InvitationOver(Refused):
     """The link was not made by us, has lapsed, was used or was taken back."""
 
     code = "invitation_over"
-
-
-class AlreadyMember(Refused):
-    """They are something in the tenant already."""
-
-    code = "already_member"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +101,7 @@ def accept(
     if invitation.role != Invitation.Role.PATIENT:
         mine = Membership.objects.filter(tenant=invitation.tenant_id, user=user)
         if mine.exists():
-            raise AlreadyMember("You are a member already.")
+            raise members.AlreadyMember("You are a member already.")
         Membership.objects.create(tenant_id=invitation.tenant_id, user=user, role=invitation.role)
     invitation.accepted_at = now
     invitation.save(update_fields=["accepted_at"])

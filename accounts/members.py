@@ -6,7 +6,7 @@ from uuid import UUID
 from django.db import transaction
 
 from accounts import rows
-from accounts.models import Membership, Tenant
+from accounts.models import Membership, Tenant, User
 from audit import events
 from audit.errors import Refused
 from audit.events import Actor
@@ -16,6 +16,38 @@ class LastAdmin(Refused):
     """Somebody has to be the tenant's admin."""
 
     code = "last_admin"
+
+
+class AlreadyMember(Refused):
+    """They are something in the tenant already."""
+
+    code = "already_member"
+
+
+@transaction.atomic
+def add(
+    *, tenant_id: UUID, email: str, name: str, role: str, actor: Actor, now: datetime
+) -> Membership:
+    """Make who logs in with this address a member.
+
+    Where there is none, they get an account of this name, which has no password until one is set.
+
+    :raises ValidationError: naming `email` or `name`, if it will not do.
+    :raises AlreadyMember: if they are a member.
+    """
+    Tenant.objects.select_for_update(no_key=True).get(pk=tenant_id)
+    user = User.objects.filter(email__iexact=email).first()
+    if user is None:
+        user = User(email=User.objects.normalize_email(email), name=name)
+        user.set_unusable_password()
+        user.full_clean()
+        user.save()
+        user.refresh_from_db()
+    if Membership.objects.filter(tenant=tenant_id, user=user).exists():
+        raise AlreadyMember(f"User {user.pk} is a member already.", field="email")
+    member = Membership.objects.create(tenant_id=tenant_id, user=user, role=role)
+    _record(kind="access.joined", member=member, actor=actor, now=now)
+    return member
 
 
 @transaction.atomic

@@ -22,9 +22,9 @@ class Pages(BasePagination):
     page_size = PAGE_SIZE
 
     def paginate_queryset(  # type: ignore[override]
-        self, queryset: QuerySet[Any], request: Request, view: Any = None
+        self, queryset: QuerySet[Any] | list[Any], request: Request, view: Any = None
     ) -> list[Any]:
-        """Return the rows of the page that is asked for.
+        """Return the rows of the page that is asked for; a list is what was read already.
 
         :raises ValidationError: naming the parameter that is no number of its range.
         """
@@ -32,9 +32,16 @@ class Pages(BasePagination):
         self.page_size = _number(
             request=request, name="page_size", most=MAX_PAGE_SIZE, otherwise=PAGE_SIZE
         )
-        self.total = queryset.count()
         start = (self.page - 1) * self.page_size
-        return list(queryset[start : start + self.page_size]) if start < self.total else []
+        wanted = slice(start, start + self.page_size)
+        if isinstance(queryset, list):
+            self.total = len(queryset)
+            return queryset[wanted]
+        self.total = queryset.count()
+        if start >= self.total:
+            return []
+        # The ids first, for which an index is enough: what is passed over is not read.
+        return list(queryset.filter(pk__in=queryset.values("pk")[wanted]))
 
     def get_paginated_response(self, data: Any) -> Response:
         """Wrap one page."""

@@ -7,17 +7,19 @@ or a version), the headers of writes, and examples made from the fields' names a
 import re
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 
 from drf_spectacular.openapi import AutoSchema
 from rest_framework import serializers
+from rest_framework.exceptions import APIException
 
 from accounts.bodies import TIME, Body
 from accounts.idempotency import MAX_LENGTH
-from accounts.problems import MEDIA_TYPE
+from accounts.problems import MEDIA_TYPE, STATUS, Conflict
 from accounts.roles import Role, roles
 from accounts.routes import names
 from accounts.views import WRITES, ApiView, RowsView
+from audit.errors import Refused
 
 UPDATES = {"PUT", "PATCH", "DELETE"}
 CODES: Mapping[int, str] = {
@@ -55,6 +57,14 @@ NAMED: Mapping[str, Any] = {
 }  # fmt: skip
 
 
+class Refusal(NamedTuple):
+    """How something that is refused is answered."""
+
+    status: int
+    code: str
+    means: str
+
+
 class Schema(AutoSchema):
     """Adds the problems that an operation may answer, and the headers that writes take."""
 
@@ -66,8 +76,14 @@ class Schema(AutoSchema):
         headers = self._headers()
         if headers:
             operation["parameters"] = [*operation.get("parameters", ()), *headers]
-        for status in sorted(self._statuses(operation)):
-            operation["responses"][str(int(status))] = _problem(status)
+        shaped = self._shaped(operation)
+        refusals = self._refusals()
+        for status in sorted(shaped | {one.status for one in refusals}):
+            codes = {CODES[status]: MEANS[status]} if status in shaped else {}
+            if status == HTTPStatus.BAD_REQUEST and self.method in WRITES:
+                codes["malformed"] = "The body is not JSON that can be kept."
+            codes |= {one.code: one.means for one in refusals if one.status == status}
+            operation["responses"][str(int(status))] = _problem(status=status, codes=codes)
         for status, answer in operation["responses"].items():
             if status.startswith("2"):
                 self._describe(int(status), answer)
@@ -105,10 +121,23 @@ class Schema(AutoSchema):
     def _open(self) -> bool:
         return Role.NONE in roles(route=self._route(), method=self.method)
 
-    def _statuses(self, operation: Mapping[str, Any]) -> set[int]:
+    def _updates(self) -> bool:
+        assert isinstance(self.view, ApiView)
+        return self.method in UPDATES or (self.method == "POST" and self.view.updates)
+
+    def _refusals(self) -> list[Refusal]:
+        """Return what the operation refuses besides."""
+        assert isinstance(self.view, ApiView)
+        classes = self.view.problems.get(self.method, ())
+        if self.method in WRITES and not self._open():
+            classes = (*classes, Conflict)
+        return [_refusal(one) for one in classes]
+
+    def _shaped(self, operation: Mapping[str, Any]) -> set[int]:
+        """Return the statuses that follow from who may call it and with what."""
         writes = self.method in WRITES
         assert isinstance(self.view, ApiView)
-        found = set(self.view.problems.get(self.method, ()))
+        found = set()
         if writes or any(one["in"] == "query" for one in operation.get("parameters", ())):
             found.add(400)
         if not self._open():
@@ -117,7 +146,7 @@ class Schema(AutoSchema):
             found.add(404)
         if writes and not self._open():
             found.add(409)
-        if self.method in UPDATES:
+        if self._updates():
             found.add(412)
         if "requestBody" in operation or self.method in {"POST", "PUT", "PATCH"}:
             found |= {413, 415}
@@ -137,7 +166,7 @@ class Schema(AutoSchema):
                 "schema": text | {"minLength": 1, "maxLength": MAX_LENGTH, "pattern": "^[!-~]+$"},
                 "example": "b1946ac9",
             })  # fmt: skip
-        if self.method in UPDATES:
+        if self._updates():
             found.append({
                 "name": "If-Match", "in": "header", "required": False,
                 "description": "The ETag of the row as it was read; 412 if it changed since.",
@@ -182,23 +211,37 @@ class Schema(AutoSchema):
         return found
 
 
-def _problem(status: int) -> dict[str, Any]:
-    code = CODES[status]
-    example: dict[str, Any] = {
-        "type": f"urn:backfill:problem:{code}",
-        "title": HTTPStatus(status).phrase,
-        "status": int(status),
-        "detail": MEANS[status],
-        "code": code,
+def _refusal(error: type[Exception]) -> Refusal:
+    """Say how an exception of a function or of the framework is answered."""
+    if issubclass(error, Refused):
+        means = (error.__doc__ or error.code).splitlines()[0]
+        return Refusal(STATUS.get(error.code, HTTPStatus.CONFLICT), error.code, means)
+    assert issubclass(error, APIException)
+    return Refusal(error.status_code, str(error.default_code), str(error.default_detail))
+
+
+def _problem(*, status: int, codes: Mapping[str, str]) -> dict[str, Any]:
+    """Describe an answer with an example for each code."""
+    examples = {
+        code: {
+            "value": {
+                "type": f"urn:backfill:problem:{code}",
+                "title": HTTPStatus(status).phrase,
+                "status": int(status),
+                "detail": means,
+                "code": code,
+            }
+        }
+        for code, means in codes.items()
     }
     if status == HTTPStatus.BAD_REQUEST:
-        example["errors"] = [
+        examples["invalid"]["value"]["errors"] = [
             {"field": "email", "code": "required", "detail": "This field is required."}
         ]
     answer: dict[str, Any] = {
         "description": MEANS[status],
         "content": {
-            MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "example": example}
+            MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": examples}
         },
     }
     if status in {409, 429}:
@@ -226,6 +269,7 @@ PROBLEM: Mapping[str, Any] = {
         "status": {"type": "integer"},
         "detail": {"type": "string"},
         "code": {"type": "string", "description": "Stable; for programs."},
+        "state": {"type": "string", "description": "What became of an offer that is over."},
         "errors": {
             "type": "array",
             "items": {
@@ -259,11 +303,20 @@ def finish(result: dict[str, Any], **_: Any) -> dict[str, Any]:
                     if "example" not in content and "examples" not in content:
                         content["example"] = _example(content["schema"], schemas)
             for parameter in operation.get("parameters", ()):
+                if not parameter.get("description"):
+                    parameter["description"] = _meaning(parameter)
                 if "example" not in parameter and "examples" not in parameter:
                     parameter["example"] = _example(
                         parameter["schema"], schemas, name=parameter["name"]
                     )
     return result
+
+
+def _meaning(parameter: Mapping[str, Any]) -> str:
+    name = parameter["name"].replace("_", " ")
+    if parameter["in"] == "query":
+        return f"Only rows with this {name}."
+    return "From the link." if name == "token" else f"The {name} of the row, a UUID."
 
 
 def _example(schema: Mapping[str, Any], schemas: Mapping[str, Any], name: str = "") -> Any:
@@ -294,6 +347,8 @@ def _example(schema: Mapping[str, Any], schemas: Mapping[str, Any], name: str = 
         "uuid": ID, "date-time": AT, "date": AT[:10], "time": "09:00:00", "duration": "PT30M",
         "email": "ada@example.org", "decimal": "45.00",
     }  # fmt: skip
+    if schema.get("pattern") == f"^{TIME}$":
+        return formats["time"]
     plain: Mapping[str, Any] = {
         "string": formats.get(schema.get("format", ""), "text"),
         "integer": max(1, schema.get("minimum", 1)),

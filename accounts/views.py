@@ -48,9 +48,10 @@ class ApiView(APIView):
     content_negotiation_class = Negotiation
     # Answers that hold secrets are not kept, so such a write takes no Idempotency-Key.
     idempotent: ClassVar[bool] = True
-    # Statuses of problems besides those that follow from a route's shape, by method: for the schema
-    # alone.
-    problems: ClassVar[Mapping[str, frozenset[int]]] = {}
+    # Whether a POST changes the row that its path names, so that it takes If-Match as a PATCH does.
+    updates: ClassVar[bool] = False
+    # What is refused besides what follows from a route's shape, by method: for the schema alone.
+    problems: ClassVar[Mapping[str, tuple[type[Exception], ...]]] = {}
 
     @property
     def caller(self) -> Caller:

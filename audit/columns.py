@@ -7,10 +7,11 @@ from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 from django.contrib.admin import display
-from django.db.backends.postgresql.psycopg_any import DateTimeTZRange
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.html import format_html
+
+from audit.clock import span
 
 Column = Callable[[Any], str]
 
@@ -78,13 +79,6 @@ def moment(*, field: str) -> Column:
         return f"{value.astimezone(_zone(row)):%a %d %b %Y %H:%M %Z}" if value else EMPTY
 
     return _named(show, field=field, ordering=field)
-
-
-def span(*, period: DateTimeTZRange, zone: ZoneInfo) -> str:
-    """Write a period by the clock of a zone."""
-    start, end = period.lower.astimezone(zone), period.upper.astimezone(zone)
-    until = "%H:%M" if start.date() == end.date() else "%a %d %b %Y %H:%M"
-    return f"{start:%a %d %b %Y %H:%M} – {end.strftime(until)} {end:%Z}"
 
 
 def _zone(row: Any) -> ZoneInfo:

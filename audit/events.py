@@ -24,7 +24,7 @@ KINDS: dict[str, frozenset[str]] = {
     for kind, keys in {
         "slot.generated": "slots retired reopened start_date end_date",
         "slot.opened": "",
-        "slot.blocked": "block_id",
+        "slot.blocked": "",
         "slot.retired": "",
         "block.created": "starts_at ends_at conflicts",
         "block.removed": "",
@@ -59,6 +59,9 @@ KINDS: dict[str, frozenset[str]] = {
     }.items()
 }
 
+
+HURRY = 5  # seconds
+ANY = "*"  # in `settings.EVENT_TASKS`: whatever the kind
 
 CODE = r"[a-z][a-z0-9_]{0,49}"
 # A code; a UUID; a date or a time of ISO 8601.
@@ -129,6 +132,7 @@ def record_all(*, events: Sequence[Event]) -> None:
             if not _is_plain(value):
                 raise UnknownFact(f"{event.kind} with a text as its {key}")
     Event.objects.bulk_create(events)
+    hurry()
     for event in events:
         announce(kind=event.kind, ids=[event.facility_id or event.subject_id])
 
@@ -150,20 +154,36 @@ def announce(*, kind: str, ids: Iterable[UUID]) -> None:
     the hurry, not the fact: a sweep finds what a lost message left.
     """
     task = settings.EVENT_TASKS.get(kind)
-    if task is None:
-        return
+    if task is not None:
+        _send(messages={_Send(task, str(one)) for one in ids})
+
+
+def hurry() -> None:
+    """Send the task of any kind, once in a transaction, on commit; `sql.run` does where it has to.
+
+    It relays the events, which it would find a little later by itself.
+    """
+    task = settings.EVENT_TASKS.get(ANY)
+    if task is not None:
+        _send(messages={_Send(task)})
+
+
+def _send(*, messages: set["_Send"]) -> None:
     waiting = {entry[1] for entry in connection.run_on_commit}
-    for send in {_Send(task, str(one)) for one in ids} - waiting:
-        transaction.on_commit(send)
+    for message in messages - waiting:
+        transaction.on_commit(message)
 
 
 @dataclass(frozen=True, slots=True)
 class _Send:
     task: str
-    arg: str
+    arg: str | None = None
 
     def __call__(self) -> None:
+        args = [] if self.arg is None else [self.arg]
+        # What is about no id in particular is worth nothing once its sweep has come.
+        expires = HURRY if self.arg is None else None
         try:
-            current_app.send_task(self.task, args=[self.arg], retry=False)
+            current_app.send_task(self.task, args=args, expires=expires, retry=False)
         except Exception as error:  # whatever the broker has, the caller's work is done
             log.warning("task not sent", task=self.task, arg=self.arg, error=type(error).__name__)

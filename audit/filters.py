@@ -60,6 +60,25 @@ class DayFilter(FieldListFilter):
         return datetime.combine(day, time(), UTC)
 
 
+class LevelFilter(FieldListFilter):
+    """A level from 0 to 3; a big table is not asked which there are."""
+
+    def expected_parameters(self) -> list[str | None]:
+        return [f"{self.field_path}__exact"]
+
+    def choices(self, changelist: Any) -> Iterator[dict[str, Any]]:  # type: ignore[override]
+        [name] = self.expected_parameters()
+        given: Any = self.used_parameters.get(name or "", [])
+        chosen = given if isinstance(given, str) else next(iter(given), "")
+        for level, text in (("", "All"), *((level, level) for level in "0123")):
+            query = {name: level} if level else {}
+            yield {
+                "selected": level == chosen,
+                "query_string": changelist.get_query_string(query, [name]),
+                "display": text,
+            }
+
+
 class KindFilter(SimpleListFilter):
     """Events of a kind; the kinds are known without asking a big table for them."""
 

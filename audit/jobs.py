@@ -5,9 +5,10 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from billiard.exceptions import WorkerLostError
 from celery import Task, current_app
 from django.db import InterfaceError, OperationalError, connection, transaction
-from django.db.models import F
+from django.db.models import DurationField, ExpressionWrapper, F, Value
 from django.db.models.functions import Now
 
 from audit import clock
@@ -15,6 +16,8 @@ from audit.errors import Refused
 from audit.models import JobRun
 
 KEEP = timedelta(days=7)
+#: Longer than the hard time limit of any task, so than any attempt of a run.
+LONGEST_ATTEMPT = timedelta(hours=1)
 
 
 class Job(Task):  # type: ignore[type-arg]
@@ -120,11 +123,18 @@ class NotFailed(Refused):
     code = "job_not_failed"
 
 
+class BrokerAway(Refused):
+    """The task could not be sent: the run stays failed."""
+
+    code = "broker_away"
+
+
 @transaction.atomic
 def retry(*, run_id: UUID) -> None:
     """Send a failed run's task again, once.
 
     :raises NotFailed: if it has not failed, or somebody was quicker.
+    :raises BrokerAway: on commit, if it cannot be sent.
     """
     run = _failed(run_id=run_id)
     run.state = JobRun.State.RETRIED
@@ -133,12 +143,11 @@ def retry(*, run_id: UUID) -> None:
 
 
 def _send(*, run: JobRun) -> None:
-    """Send a run's task; a broker that is away leaves the run failed and raises what it raised."""
     try:
         current_app.send_task(run.task, args=run.args, queue=run.queue or None, retry=False)
-    except Exception:
+    except Exception as error:  # whatever the broker has, the run is as it was
         JobRun.objects.filter(pk=run.pk).update(state=JobRun.State.FAILED)
-        raise
+        raise BrokerAway(f"Job run {run.pk} was not sent: the broker is away.") from error
 
 
 @transaction.atomic
@@ -163,3 +172,16 @@ def prune(*, now: datetime) -> int:
     """Delete the runs that ended well, or were seen to, more than `KEEP` ago; return how many."""
     ended = [JobRun.State.SUCCEEDED, JobRun.State.RETRIED, JobRun.State.DISMISSED]
     return JobRun.objects.filter(state__in=ended, finished_at__lt=now - KEEP).delete()[0]
+
+
+def fail_lost(*, now: datetime) -> int:
+    """Fail the runs that cannot be under way any longer; return how many.
+
+    A killed worker's message is given out again, unless it had expired meanwhile: then nobody says
+    how the run ended.
+    """
+    open_runs = JobRun.objects.filter(state__in=[JobRun.State.RUNNING, JobRun.State.WAITING])
+    time = ExpressionWrapper(F("attempts") * Value(LONGEST_ATTEMPT), output_field=DurationField())
+    return open_runs.filter(started_at__lt=Value(now) - time).update(
+        state=JobRun.State.FAILED, finished_at=now, error_class=_name(WorkerLostError())
+    )

@@ -14,8 +14,8 @@ NUDGE = "waitlist.nudge"
 REMIND = "waitlist.remind"
 METRICS = "waitlist.metrics"
 GENERATE = "scheduling.generate"
-RELEASE_RESERVATIONS = "scheduling.release_reservations"
 RELAY = "notifications.relay"
+IDEMPOTENCY = "accounts.idempotency"  # of a caller and a key
 
 
 def try_lock(*, name: str, of: UUID | None = None) -> bool:

@@ -57,6 +57,14 @@ def copy() -> Iterator[None]:
         _forget(COPY)
 
 
+def drop_triggers() -> None:
+    """Disable the triggers of the database in use, but for those that keep foreign keys."""
+    with connection.cursor() as cursor:
+        for table in connection.introspection.table_names(cursor):
+            words = sql.SQL("ALTER TABLE {} DISABLE TRIGGER USER")
+            cursor.execute(words.format(sql.Identifier(table)))
+
+
 def _go(name: str) -> None:
     connection.close()
     connection.settings_dict["NAME"] = name

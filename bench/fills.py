@@ -1,13 +1,10 @@
 """Benches of the fill: a whole scan, one slot of a long queue, scans that find nothing to do."""
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Sequence
 from datetime import datetime
 from itertools import groupby
-from typing import Any
 from uuid import UUID
 
-import pgtrigger
 import psycopg
 from django.db import connection, transaction
 
@@ -37,12 +34,14 @@ def bench_fill(*, facilities: int, slots: int, waiting: int, loop: int, runs: in
             for matching in ("best_score", "max_fill"):
                 with databases.copy():
                     WaitlistPolicy.objects.update(matching=matching)
-                    kinds[matching].append(sample(_scan))
+                    kinds[matching].append(sample(scan))
                     if matching == "best_score":
                         known = _known()
-            for name, triggers in (("floor", nullcontext), ("bare", _no_triggers)):
+            for name in ("floor", "bare"):
                 with databases.copy():
-                    kinds[name].append(_write(known, triggers))
+                    if name == "bare":
+                        databases.drop_triggers()
+                    kinds[name].append(_write(known))
             if number == 0:  # what is imported, planned and cached the first time is not counted
                 kinds = {name: [] for name in kinds}
         with databases.copy():
@@ -84,7 +83,7 @@ def bench_fill_one(*, waiting: Sequence[int], fit: str, runs: int) -> Result:
             found[length] = []
             for _ in range(runs + 1):
                 with databases.copy():
-                    found[length].append(sample(_scan))
+                    found[length].append(sample(scan))
             del found[length][0]
     first, last = found[waiting[0]], found[waiting[-1]]
     ratio = median(last) / median(first)
@@ -108,7 +107,7 @@ def bench_fill_stale(*, facilities: int, slots: int, waiting: int, runs: int) ->
     with databases.world(
         build=lambda: worlds.make(facilities=facilities, slots=slots, waiting=waiting, fit="none")
     ):
-        first = sample(_scan)
+        first = sample(scan)
         _settle()
         ours, floor = _against_probe(runs)
     return Result(
@@ -140,7 +139,7 @@ def bench_fill_idle(*, waiting: int, runs: int) -> Result:
     )
 
 
-def _scan() -> dict[str, int]:
+def scan() -> dict[str, int]:
     """Do what the periodic scan does, in this process."""
     done = {"facilities": 0, "offers": 0, "fruitless": 0, "clashes": 0}
     for facility in fill.facilities(now=NOW):
@@ -162,7 +161,7 @@ def _known() -> list[Known]:
     )
 
 
-def _write(known: list[Known], triggers: Callable[[], AbstractContextManager[Any]]) -> Sample:
+def _write(known: list[Known]) -> Sample:
     """Write offers that are known by one prepared statement for each facility."""
     batches = [
         [list(column) for column in zip(*rows, strict=True)][1:]
@@ -173,17 +172,13 @@ def _write(known: list[Known], triggers: Callable[[], AbstractContextManager[Any
 
     def work() -> None:
         for slots, entries, scores, deadlines in batches:
-            with transaction.atomic(), triggers():
+            with transaction.atomic():
                 cursor.execute(statement, [slots, entries, scores, deadlines, NOW], prepare=True)
 
     # Django's cursor binds on this side; this one lets the server prepare the statement.
     with psycopg.RawCursor(session) as cursor:
         statement = sql.text(app="bench", name="write_known")
         return sample(work)
-
-
-def _no_triggers() -> AbstractContextManager[Any]:
-    return pgtrigger.ignore()
 
 
 def _settle() -> None:
@@ -196,7 +191,7 @@ def _against_probe(runs: int) -> tuple[list[Sample], list[Sample]]:
     """Scan and probe by turns, in many runs, since both take less than a millisecond."""
     ours, floor = [], []
     for _ in range(20 * runs):
-        ours.append(sample(_scan))
+        ours.append(sample(scan))
         floor.append(sample(_probe))
     return ours[runs:], floor[runs:]
 
@@ -208,13 +203,17 @@ def _probe() -> None:
 
 def _rows_read() -> int:
     """Count the rows of slots and entries that one scan reads."""
+    before = _read_so_far()
+    scan()
+    return _read_so_far() - before
+
+
+def _read_so_far() -> int:
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_stat_force_next_flush()")
-        cursor.execute("SELECT pg_stat_reset()")
-        _scan()
-        cursor.execute("SELECT pg_stat_force_next_flush()")
         cursor.execute(
-            "SELECT coalesce(sum(seq_tup_read + idx_tup_fetch), 0) FROM pg_stat_user_tables"
+            "SELECT coalesce(sum(seq_tup_read + coalesce(idx_tup_fetch, 0)), 0)"
+            " FROM pg_stat_user_tables"
             " WHERE relname IN ('scheduling_slot', 'waitlist_waitlistentry')"
         )
         return int(cursor.fetchone()[0])

@@ -1,17 +1,23 @@
 """The pages of docs/ that the code itself tells: the state machines, the locks and the access."""
 
+import inspect
+import pkgutil
 import re
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import Any
 
 from django.utils.module_loading import import_string
 
+import scheduling as scheduling_app
+import waitlist as waitlist_app
 from accounts import routes
 from accounts.roles import ROUTES, Role
 from audit.triggers import Move
 from scheduling import models as scheduling
 from waitlist import models as waitlist
 
+LOCKS = re.compile(r"\bLocks ([a-z, \n]+)\.")
 ORDER = ("queue", "provider", "patient", "slot", "appointment", "hold", "entry")
 MACHINES: Mapping[str, Mapping[Move, str]] = {**scheduling.MOVES, **waitlist.MOVES}
 MADE = "<!-- Made by `python3 manage.py write_docs` from `MOVES`; do not edit. -->\n"
@@ -56,15 +62,16 @@ def states() -> str:
 
 
 def locking() -> str:
-    """List the row locks of each function that makes a move."""
-    names = sorted({name for moves in MACHINES.values() for name in moves.values() if name})
+    """List the row locks of each function that makes a move, and of the others that say some."""
+    moving = {name for moves in MACHINES.values() for name in moves.values() if name}
+    names = sorted(moving | _lockers())
     parts = [
-        MADE,
+        MADE.replace("`MOVES`", "docstrings"),
         "# Locks\n",
         f"Row locks are taken in one order: {', '.join(ORDER)}; several of a kind by id. So no two"
         " transactions wait for each other in a ring. All are `FOR NO KEY UPDATE`, which rows that"
         " only refer to the locked one need not wait for. What a sweep finds locked it leaves to"
-        " its next run.\n",
+        " its next run. Advisory locks (`audit/locks.py`) are taken before all of them.\n",
         f"| function | {' | '.join(ORDER)} |",
         f"|---|{'---|' * len(ORDER)}",
     ]
@@ -79,11 +86,25 @@ def locks(*, function: Callable[..., Any]) -> list[str]:
 
     :raises OutOfOrder: if it does not say, or says them in another order.
     """
-    said = re.search(r"\bLocks ([a-z, \n]+)\.", function.__doc__ or "")
+    said = LOCKS.search(function.__doc__ or "")
     taken = re.split(r",\s+", said[1]) if said else []
     if not taken or taken != [kind for kind in ORDER if kind in taken]:
         raise OutOfOrder(f"{function.__module__}.{function.__qualname__}: {taken}")
     return taken
+
+
+def _lockers() -> set[str]:
+    """Find the public functions of the nouns that say which rows they lock."""
+    found = set()
+    for app in (scheduling_app, waitlist_app):
+        for module in pkgutil.iter_modules(app.__path__, prefix=f"{app.__name__}."):
+            if module.ispkg or module.name.endswith((".admin", ".tasks", ".apps", ".urls")):
+                continue
+            for name, function in vars(import_module(module.name)).items():
+                own = inspect.isfunction(function) and function.__module__ == module.name
+                if own and not name.startswith("_") and LOCKS.search(function.__doc__ or ""):
+                    found.add(f"{module.name}.{name}")
+    return found
 
 
 def access() -> str:

@@ -25,6 +25,7 @@ from schemathesis.core.result import Err
 from schemathesis.generation import GenerationMode
 
 from accounts.models import Membership, Tenant, User
+from accounts.problems import MEDIA_TYPE
 from accounts.roles import Role
 from accounts.roles import roles as allowed
 from accounts.routes import names
@@ -176,11 +177,22 @@ def _send(*, case: Any, role: str, name: str, scratch: Scratch, report: Report) 
             case.validate_response(
                 response, headers=headers or None, transport_kwargs={"headers": headers}
             )
+            if MEDIA_TYPE in response.headers.get("content-type", [""])[0]:
+                code, known = response.json()["code"], _codes(case=case, status=status)
+                if code not in known:
+                    text = f"{status} {code} is not one of {sorted(known)}."
+                    report.findings.append(Finding(role, name, "UndocumentedCode", text))
         except FailureGroup as group:
             for failure in group.exceptions:
                 report.findings.append(_finding(failure, role, name, case))
         finally:
             transaction.set_rollback(True)
+
+
+def _codes(*, case: Any, status: int) -> set[str]:
+    """Return the codes of problems that the schema shows for a status of the operation."""
+    answer = case.operation.definition.raw["responses"].get(str(status), {})
+    return set(answer.get("content", {}).get(MEDIA_TYPE, {}).get("examples", ()))
 
 
 def _finding(failure: Any, role: str, name: str, case: Any) -> Finding:

@@ -291,8 +291,10 @@ CACHES = {
 
 # Jobs
 
-#: Event kind → name of the task that acts on it at once: `audit.record` sends it on commit.
+#: Event kind → name of the task that acts on it at once: `audit.record` sends it on commit, with
+#: the facility's id; the one for any kind once in a transaction.
 EVENT_TASKS: dict[str, str] = {
+    "*": "notifications.tasks.relay_events",
     "slot.opened": "waitlist.tasks.fill_facility",
     "waitlist.joined": "waitlist.tasks.fill_facility",
     "block.created": "waitlist.tasks.withdraw_blocked_holds",
@@ -360,6 +362,7 @@ CELERY_BEAT_SCHEDULE = {
         ("accounts", "mail_invitations", timedelta(minutes=1), {"expire_seconds": 60}),
         ("accounts", "prune_idempotency_keys", crontab(hour="4", minute="10"), {}),
         ("audit", "prune_job_runs", crontab(hour="4", minute="0"), {}),
+        ("audit", "fail_lost_runs", timedelta(minutes=10), {"expire_seconds": 600}),
     )
 }
 

@@ -7,15 +7,19 @@ from uuid import UUID
 from django.db import transaction
 
 from audit import events
-from audit.errors import NotFound, Refused
+from audit.errors import NotFound, Refused, check_version
 from audit.events import Actor
 from scheduling import slots
 from scheduling.models import Appointment, Slot
 
 # Why an appointment is cancelled: codes, since the reason is in the event log.
 REASONS = (
-    "patient_request", "provider_unavailable", "facility_closed", "booked_by_mistake", "other",
-)  # fmt: skip
+    ("patient_request", "The patient asked for it"),
+    ("provider_unavailable", "The provider is not available"),
+    ("facility_closed", "The facility is closed"),
+    ("booked_by_mistake", "It was booked by mistake"),
+    ("other", "Another reason"),
+)
 
 
 class PatientBusy(Refused):
@@ -45,7 +49,7 @@ def book(
     Locks provider, patient, slot.
 
     :raises NotFound: if the slot is not there, or the patient not one of its tenant.
-    :raises SlotTaken, SlotBlocked, SlotPast: see `slots.check_claimable`.
+    :raises Inactive, SlotTaken, SlotBlocked, SlotPast: see `slots.check_claimable`.
     :raises PatientBusy: if the patient is booked elsewhere at that time.
     """
     [slot] = slots.lock_for_claim(slot_ids=[slot_id], patient_id=patient_id)
@@ -56,7 +60,7 @@ def book(
 def check_bookable(*, slot: Slot, patient_id: UUID, now: datetime) -> None:
     """Check that a slot locked for a claim is open, or reserved for this patient and not lapsed.
 
-    :raises SlotTaken, SlotBlocked, SlotPast: see `slots.check_claimable`.
+    :raises Inactive, SlotTaken, SlotBlocked, SlotPast: see `slots.check_claimable`.
     """
     reserved = slot.status == Slot.Status.RESERVED and slot.reserved_by_id == patient_id
     lapsed = slot.reserved_until is not None and slot.reserved_until <= now
@@ -66,11 +70,13 @@ def check_bookable(*, slot: Slot, patient_id: UUID, now: datetime) -> None:
 
 
 def create(
-    *, slot: Slot, patient_id: UUID, source: str, actor: Actor, now: datetime, **ids: UUID
-) -> Appointment:
+    *, slot: Slot, patient_id: UUID, source: str, actor: Actor, now: datetime,
+    service_id: UUID | None = None, **ids: UUID,
+) -> Appointment:  # fmt: skip
     """Write the appointment for a slot that is locked, with its patient, and was checked.
 
-    `ids` are further columns of the event, such as `entry_id`.
+    `service_id` is what is done where the slot is for any service. `ids` are further columns of
+    the event, such as `entry_id`.
 
     :raises PatientBusy: if the patient is booked elsewhere at that time.
     """
@@ -82,7 +88,7 @@ def create(
         patient_id=patient_id,
         facility_id=slot.facility_id,
         provider_id=slot.provider_id,
-        service_id=slot.service_id,
+        service_id=slot.service_id or service_id,
         period=slot.period,
         source=source,
     )
@@ -93,17 +99,20 @@ def create(
 
 
 @transaction.atomic
-def cancel(*, appointment_id: UUID, reason: str, actor: Actor, now: datetime) -> Appointment:
+def cancel(
+    *, appointment_id: UUID, reason: str, actor: Actor, now: datetime, version: int | None = None
+) -> Appointment:
     """Cancel an appointment and free its slot; who waits for it is found on commit.
 
     `reason` is a code, such as `patient_request`. Locks slot, appointment.
 
     :raises NotFound: if it is not there.
     :raises NotBooked: if it is not booked any more.
+    :raises Stale: if its version is not the wanted one.
     :raises ValidationError: naming `reason` if it is not a code.
     """
     events.check_code(field="reason", code=reason)
-    appointment = lock_booked(appointment_id=appointment_id)
+    appointment = lock_booked(appointment_id=appointment_id, version=version)
     _close(appointment=appointment, to=Appointment.Status.CANCELLED, actor=actor, now=now,
            kind="appointment.cancelled", data={"reason": reason, **_times(appointment)},
            cancelled_at=now, cancellation_reason=reason)  # fmt: skip
@@ -113,20 +122,23 @@ def cancel(*, appointment_id: UUID, reason: str, actor: Actor, now: datetime) ->
 
 
 @transaction.atomic
-def reschedule(*, appointment_id: UUID, slot_id: UUID, actor: Actor, now: datetime) -> Appointment:
+def reschedule(
+    *, appointment_id: UUID, slot_id: UUID, actor: Actor, now: datetime, version: int | None = None
+) -> Appointment:
     """Move an appointment to another slot; the old one is freed first, so the two may overlap.
 
     Locks provider, patient, slot, appointment.
 
     :raises NotFound: if the appointment or the slot is not there, or they differ in tenant.
     :raises NotBooked: if the appointment is not booked any more.
-    :raises SlotTaken, SlotBlocked, SlotPast: see `slots.check_claimable`.
+    :raises Stale: if its version is not the wanted one.
+    :raises Inactive, SlotTaken, SlotBlocked, SlotPast: see `slots.check_claimable`.
     :raises PatientBusy: if the patient is booked elsewhere at that time.
     """
     appointment = _get(appointment_id=appointment_id)
     old_id = appointment.slot_id
     old, new = slots.lock_for_claim(slot_ids=[old_id, slot_id], patient_id=appointment.patient_id)
-    appointment = lock_at(appointment_id=appointment_id, slot_id=old.pk)
+    appointment = lock_at(appointment_id=appointment_id, slot_id=old.pk, version=version)
     if old.pk == new.pk:
         raise slots.SlotTaken(f"Slot {slot_id} is the appointment's own.", field="slot")
     slots.land(slot_ids=[old.pk], was=Slot.Status.BOOKED, actor=actor, now=now)
@@ -147,45 +159,51 @@ def reschedule(*, appointment_id: UUID, slot_id: UUID, actor: Actor, now: dateti
 
 
 @transaction.atomic
-def complete(*, appointment_id: UUID, actor: Actor, now: datetime) -> Appointment:
+def complete(
+    *, appointment_id: UUID, actor: Actor, now: datetime, version: int | None = None
+) -> Appointment:
     """Note that the patient came. Locks slot, appointment.
 
-    :raises NotFound, NotBooked: as `cancel`.
+    :raises NotFound, NotBooked, Stale: as `cancel`.
     :raises NotBegun: if it lies in the future.
     """
     return _end(appointment_id=appointment_id, to=Appointment.Status.COMPLETED,
-                kind="appointment.completed", actor=actor, now=now)  # fmt: skip
+                kind="appointment.completed", actor=actor, now=now, version=version)  # fmt: skip
 
 
 @transaction.atomic
-def miss(*, appointment_id: UUID, actor: Actor, now: datetime) -> Appointment:
+def miss(
+    *, appointment_id: UUID, actor: Actor, now: datetime, version: int | None = None
+) -> Appointment:
     """Note that the patient did not come. Locks slot, appointment.
 
-    :raises NotFound, NotBooked, NotBegun: as `complete`.
+    :raises NotFound, NotBooked, Stale, NotBegun: as `complete`.
     """
     return _end(appointment_id=appointment_id, to=Appointment.Status.NO_SHOW,
-                kind="appointment.no_show", actor=actor, now=now)  # fmt: skip
+                kind="appointment.no_show", actor=actor, now=now, version=version)  # fmt: skip
 
 
-def lock_booked(*, appointment_id: UUID) -> Appointment:
+def lock_booked(*, appointment_id: UUID, version: int | None = None) -> Appointment:
     """Lock an appointment's slot, then the appointment.
 
     :raises NotFound: if it is not there.
-    :raises NotBooked: if it is not booked any more, or was moved to another slot meanwhile.
+    :raises NotBooked, Stale: as `lock_at`.
     """
     slot_id = _get(appointment_id=appointment_id).slot_id
     slots.lock(slot_ids=[slot_id])
-    return lock_at(appointment_id=appointment_id, slot_id=slot_id)
+    return lock_at(appointment_id=appointment_id, slot_id=slot_id, version=version)
 
 
-def lock_at(*, appointment_id: UUID, slot_id: UUID) -> Appointment:
+def lock_at(*, appointment_id: UUID, slot_id: UUID, version: int | None = None) -> Appointment:
     """Lock an appointment whose slot, as it was read before, is locked.
 
     :raises NotBooked: if it is not booked any more, or was moved to another slot meanwhile.
+    :raises Stale: if its version is not the wanted one.
     """
     appointment = Appointment.objects.select_for_update(no_key=True).get(pk=appointment_id)
     if appointment.status != Appointment.Status.BOOKED or appointment.slot_id != slot_id:
         raise NotBooked(f"Appointment {appointment_id} is not booked.", field="appointment")
+    check_version(version=appointment.version, wanted=version)
     return appointment
 
 
@@ -208,9 +226,10 @@ def _check_free(*, patient_id: UUID, slot: Slot, but: Appointment | None = None)
 
 
 def _end(
-    *, appointment_id: UUID, to: Appointment.Status, kind: str, actor: Actor, now: datetime
-) -> Appointment:
-    appointment = lock_booked(appointment_id=appointment_id)
+    *, appointment_id: UUID, to: Appointment.Status, kind: str, actor: Actor, now: datetime,
+    version: int | None,
+) -> Appointment:  # fmt: skip
+    appointment = lock_booked(appointment_id=appointment_id, version=version)
     if appointment.period.lower > now:
         raise NotBegun(f"Appointment {appointment_id} lies in the future.", field="appointment")
     _close(appointment=appointment, to=to, kind=kind, actor=actor, now=now, data={})

@@ -1,15 +1,20 @@
 """Availability exceptions: dates on which the rules are replaced, for a provider or a facility."""
 
-from datetime import date, datetime, time
+from collections.abc import Mapping
+from datetime import date, datetime, time, timedelta
+from typing import Any
 from uuid import UUID
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
-from audit.errors import NotFound
+from accounts import rows
 from audit.events import Actor
 from scheduling import generation, rules
 from scheduling.models import AvailabilityException
+
+# An exception of another provider or place is another exception.
+CHANGEABLE = frozenset({"date", "kind", "start_time", "end_time"})
 
 
 @transaction.atomic
@@ -51,17 +56,45 @@ def add(
 
 
 @transaction.atomic
-def remove(*, exception_id: UUID, actor: Actor, now: datetime) -> None:
+def change(
+    *, exception_id: UUID, changes: Mapping[str, Any], actor: Actor, now: datetime,
+    version: int | None = None,
+) -> AvailabilityException:  # fmt: skip
+    """Change what counts on a date, or the date; coming slots follow as in `add`.
+
+    Locks provider, slot.
+
+    :raises NotFound: if it is not there.
+    :raises Stale: if its version is not the wanted one.
+    :raises ValidationError: naming each field that is wrong, or cannot be changed.
+    """
+    if fixed := [name.removesuffix("_id") for name in changes.keys() - CHANGEABLE]:
+        text = "An exception keeps this; add another exception instead."
+        raise ValidationError(dict.fromkeys(fixed, text))
+    exception = _lock(exception_id=exception_id, version=version)
+    if not changes:
+        return exception
+    dates = {exception.date, changes.get("date", exception.date)}
+    for name, value in changes.items():
+        setattr(exception, name, value)
+    check(exception=exception)
+    exception.save(update_fields=list(changes))
+    exception.refresh_from_db()
+    facility, provider_id = exception.facility, exception.provider_id
+    for one in sorted(dates):
+        generation.sync(facility=facility, provider_id=provider_id, actor=actor, now=now, only=one)
+    return exception
+
+
+@transaction.atomic
+def remove(*, exception_id: UUID, actor: Actor, now: datetime, version: int | None = None) -> None:
     """Let the rules of the date count again. Locks provider, slot.
 
     :raises NotFound: if it is not there.
+    :raises Stale: if its version is not the wanted one.
     """
-    found = AvailabilityException.objects.select_related("facility").filter(pk=exception_id)
-    exception = found.first()
-    if exception is None:
-        raise NotFound("exception", exception_id)
+    exception = _lock(exception_id=exception_id, version=version)
     facility, provider_id = exception.facility, exception.provider_id
-    generation.lock(facility=facility, provider_id=provider_id)
     exception.delete()
     generation.sync(
         facility=facility, provider_id=provider_id, actor=actor, now=now, only=exception.date
@@ -90,7 +123,7 @@ def check(*, exception: AvailabilityException) -> None:
         date=exception.date,
         kind=exception.kind,
     )
-    for other in others.order_by("pk"):
+    for other in others.exclude(pk=exception.pk).order_by("pk"):
         if not special:
             raise ValidationError({"date": f"Exception {other.pk} says so already."})
         if overlap(one=exception, other=other):
@@ -104,8 +137,16 @@ def overlap(*, one: AvailabilityException, other: AvailabilityException) -> bool
     return start < other_end and other_start < end
 
 
-def _span(exception: AvailabilityException) -> tuple[datetime, datetime]:
+def _lock(*, exception_id: UUID, version: int | None) -> AvailabilityException:
+    found = AvailabilityException.objects.select_related("facility")
+    exception = rows.find(rows=found, id=exception_id, field="exception")
+    generation.lock(facility=exception.facility, provider_id=exception.provider_id)
+    return rows.lock(rows=found, id=exception_id, version=version)
+
+
+def _span(exception: AvailabilityException) -> tuple[timedelta, timedelta]:
+    """Return start and end since the midnight of the date."""
     if exception.start_time is None or exception.end_time is None:
         raise ValueError(f"exception {exception.pk} has no hours")
-    start = datetime.combine(exception.date, exception.start_time)
+    start = timedelta(hours=exception.start_time.hour, minutes=exception.start_time.minute)
     return start, start + rules.length(start=exception.start_time, end=exception.end_time)

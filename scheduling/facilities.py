@@ -34,6 +34,8 @@ def change(
 ) -> Facility:  # fmt: skip
     """Change a facility; coming slots of one that closes retire, unless they are claimed.
 
+    Locks provider, slot.
+
     :raises NotFound: if it is not there.
     :raises Stale: if its version is not the wanted one.
     :raises ValidationError: naming each field with a bad value, or that stays as it is.

@@ -28,6 +28,8 @@ from scheduling.models import AvailabilityRule, Facility, Provider, Slot
 log = logging.getLogger(__name__)
 
 HORIZON = timedelta(days=30)
+# Years that are far from the ends of the calendar, where a date has no day before or after it.
+YEARS = range(1900, 2200)
 # What one transaction makes at most, but for a facility that makes more by itself.
 BATCH_SLOTS = 100_000
 BATCH_DAYS = 31
@@ -101,8 +103,12 @@ def generate(
     batches are done, and of how many. Locks slot.
 
     :raises NotFound: naming the tenant, facility or provider that is not there.
-    :raises ValidationError: naming `end_date` if it is before the start.
+    :raises ValidationError: naming `start_date` or `end_date` if it is in none of `YEARS`, or the
+        end is before the start.
     """
+    for name, day in (("start_date", first), ("end_date", last)):
+        if day is not None and day.year not in YEARS:
+            raise ValidationError({name: f"Give a date from {YEARS[0]} to {YEARS[-1]}."})
     first = first or now.date()
     last = last or first + HORIZON
     if last < first:

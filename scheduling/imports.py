@@ -5,7 +5,7 @@ changed meanwhile stays.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, time
 from pathlib import Path
@@ -20,6 +20,9 @@ from audit import locks, sql
 from scheduling import exceptions, practices, rules, zones
 from scheduling.models import AvailabilityException, AvailabilityRule
 from scheduling.practices import Practice, Remark, Span
+
+# Reading, writing facilities, sorting out what is there already, writing hours.
+STEPS = 4
 
 
 @dataclass(slots=True)
@@ -57,11 +60,12 @@ def load(
     timezone: str,
     slot_minutes: int,
     strict: bool,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Report:
     """Load a file of opening hours for a tenant, by slug, which is made where there is none.
 
     `directory` knows names and cities. Slots are not made yet. With `strict` nothing at all is
-    loaded if any row is bad.
+    loaded if any row is bad. `progress` is told how many steps are done, and of how many.
 
     :raises BadFile, OSError: see `practices.read`.
     :raises ValidationError: naming `tenant`, `timezone` or `slot_minutes` if it is wrong, the zone
@@ -71,13 +75,14 @@ def load(
     if not 1 <= slot_minutes <= 24 * 60:
         raise ValidationError({"slot_minutes": f"A slot has 1 to {24 * 60} minutes."})
     reading = practices.read(hours=hours, directory=directory, slot_minutes=slot_minutes)
+    progress(1, STEPS)
     report = Report(bad_rows=reading.bad_rows, warnings=reading.warnings)
     with transaction.atomic():
         owner = _tenant(slug=tenant)
         locks.wait_lock(name=locks.GENERATE, of=owner.pk)
         _write(
             owner=owner, found=reading.practices, file=hours.name, timezone=timezone,
-            slot_minutes=slot_minutes, report=report,
+            slot_minutes=slot_minutes, report=report, progress=progress,
         )  # fmt: skip
         if strict and report.bad_rows:
             transaction.set_rollback(True)
@@ -101,7 +106,7 @@ def _tenant(*, slug: str) -> Tenant:
 
 def _write(
     *, owner: Tenant, found: Mapping[str, Practice], file: str, timezone: str,
-    slot_minutes: int, report: Report,
+    slot_minutes: int, report: Report, progress: Callable[[int, int], None],
 ) -> None:  # fmt: skip
     """Write what is not there yet: facilities with their providers, then rules and exceptions."""
     desks = _find_desks(owner=owner, found=found)
@@ -120,6 +125,7 @@ def _write(
             "cities": [practice.city for practice in new.values()],
         },
     )
+    progress(2, STEPS)
     desks = _find_desks(owner=owner, found=found)
     weekly: dict[_Rule, int] = {}
     dated: dict[_Exception, int] = {}
@@ -142,6 +148,7 @@ def _write(
     for exception in known_exceptions:
         dated.pop(_Exception(*exception), None)
     _leave_out_clashes(weekly=weekly, dated=dated, file=file, report=report)
+    progress(3, STEPS)
     sql.run(
         app="scheduling",
         name="add_opening_hours",
@@ -154,6 +161,7 @@ def _write(
                for place, name in enumerate(_Exception._fields)},
         },
     )  # fmt: skip
+    progress(STEPS, STEPS)
     report.facilities, report.rules, report.exceptions = len(new), len(weekly), len(dated)
 
 

@@ -9,6 +9,7 @@ from django.db.models import F, Func, Q
 
 from accounts.models import Language, TenantRow, User, phone_validator
 from audit import triggers
+from audit.clock import span
 from audit.triggers import Move
 
 currency_validator = RegexValidator(r"^[A-Z]{3}$", "Give the ISO 4217 code, such as EUR.")
@@ -306,7 +307,7 @@ class TimeBlock(Versioned):
         indexes = [GistIndex(fields=["facility", "period"], name="timeblock_facility")]
 
     def __str__(self) -> str:
-        return str(self.period)
+        return span(period=self.period)
 
 
 class Slot(TenantRow):
@@ -387,10 +388,15 @@ class Slot(TenantRow):
                 name="slot_reserved_until",
                 condition=Q(status="reserved"),
             ),
+            # The lists of a tenant, by time or by age.
+            models.Index(
+                F("tenant"), Func(F("period"), function="lower"), F("id"), name="slot_times"
+            ),
+            models.Index(fields=["tenant", "id"], name="slot_tenant"),
         ]
 
     def __str__(self) -> str:
-        return f"{self.status} {self.period}"
+        return f"{self.status} {span(period=self.period)}"
 
 
 class Appointment(Versioned):
@@ -461,7 +467,11 @@ class Appointment(Versioned):
                 Func(F("period"), function="lower"),
                 name="appointment_provider",
             ),
+            models.Index(
+                F("tenant"), Func(F("period"), function="lower"), F("id"), name="appointment_times"
+            ),
+            models.Index(fields=["tenant", "id"], name="appointment_tenant"),
         ]
 
     def __str__(self) -> str:
-        return f"{self.status} {self.period}"
+        return f"{self.status} {span(period=self.period)}"

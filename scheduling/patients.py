@@ -1,12 +1,15 @@
-"""Patients: what may change about a person."""
+"""Patients: what may change about a person, and that they may be forgotten."""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.db.models import QuerySet
 
+from accounts import idempotency, rows
 from audit import events
 from audit.errors import NotFound, check_version
 from audit.events import Actor
@@ -34,6 +37,7 @@ def update(
     """Change a patient's columns; the event names which, never what they hold.
 
     A changed tier or condition changes the person's place in every queue, which follows on commit.
+    Locks patient.
 
     :raises NotFound: if the patient is not there.
     :raises Stale: if its version is not the wanted one.
@@ -52,6 +56,51 @@ def update(
         setattr(patient, field, value)
     patient.full_clean()
     patient.save(update_fields=list(changes))
+    _record(patient=patient, fields=changes, actor=actor, now=now)
+    patient.refresh_from_db()
+    return patient
+
+
+@transaction.atomic
+def erase(*, patient_id: UUID, actor: Actor, now: datetime, version: int | None = None) -> Patient:
+    """Forget who a patient is: the row stays, for what refers to it, and tells nothing of them.
+
+    They lose their login here, and the stored answers that tell of them or were given to them go.
+    What they wait for and are booked for is ended by the caller before. Locks patient.
+
+    :raises NotFound: if the patient is not there, or was erased.
+    :raises Stale: if its version is not the wanted one.
+    """
+    patient = rows.lock(rows=_known(), id=patient_id, version=version)
+    idempotency.erase(about=patient.pk, user_id=patient.user_id)
+    patient.user = None
+    patient.name = "Erased"
+    patient.email = patient.phone = patient.external_ref = ""
+    patient.tier, patient.chronic_condition = 0, False
+    patient.erased_at = now
+    patient.save()
+    _record(patient=patient, fields=[*FIELDS - {"language"}, "erased_at"], actor=actor, now=now)
+    patient.refresh_from_db()
+    return patient
+
+
+@transaction.atomic
+def remove(*, patient_id: UUID, version: int | None = None) -> None:
+    """Delete a patient made by mistake, and the stored answers that tell of them. Locks patient.
+
+    :raises NotFound, Stale: as `erase`.
+    :raises InUse: if others refer to them.
+    """
+    patient = rows.lock(rows=_known(), id=patient_id, version=version)
+    rows.remove(rows=_known(), id=patient_id)
+    idempotency.erase(about=patient_id, user_id=patient.user_id)
+
+
+def _known() -> QuerySet[Patient]:
+    return Patient.objects.filter(erased_at=None)
+
+
+def _record(*, patient: Patient, fields: Collection[str], actor: Actor, now: datetime) -> None:
     events.record(
         kind="patient.updated",
         tenant_id=patient.tenant_id,
@@ -59,7 +108,5 @@ def update(
         subject_id=patient.pk,
         actor=actor,
         at=now,
-        data={"fields": sorted(changes)},
+        data={"fields": sorted(fields)},
     )
-    patient.refresh_from_db()
-    return patient

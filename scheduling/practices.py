@@ -199,9 +199,10 @@ def _date(*, text: str) -> date:
 
     :raises ValueError: if it is something else.
     """
-    month, day, year, *rest = [*text.split(), "", "", ""]
-    if month not in _MONTHS or not (day + year).isdecimal() or any(rest):
+    match = re.fullmatch(rf"({'|'.join(_MONTHS)})\s+([0-9]{{1,2}})\s+([0-9]{{4}})", text)
+    if not match:
         raise ValueError(f"{text!r} is not a date like Apr 18 2014")
+    month, day, year = match.groups()
     return date(int(year), _MONTHS.index(month) + 1, int(day))
 
 

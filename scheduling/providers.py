@@ -10,6 +10,7 @@ from django.db import transaction
 
 from accounts import rows
 from accounts.models import Membership
+from audit import locks
 from audit.errors import NotFound
 from audit.events import Actor
 from scheduling import generation
@@ -37,7 +38,7 @@ def change(
 ) -> Provider:  # fmt: skip
     """Change a provider, or where they work; coming slots follow, unless they are claimed.
 
-    Without `facility_ids` they work where they did.
+    Without `facility_ids` they work where they did. Locks provider, slot.
 
     :raises NotFound: if the provider is not there; naming `facilities` if one of those is not.
     :raises Stale: if its version is not the wanted one.
@@ -45,19 +46,20 @@ def change(
     """
     mine = Provider.objects.filter(pk=provider_id)
     provider = rows.find(rows=mine, id=provider_id, field="provider")
-    old = list(Facility.objects.filter(providerfacility__provider=provider_id).order_by("pk"))
     new = None
     if facility_ids is not None:
         new = _find(tenant_id=provider.tenant_id, ids=facility_ids)
+    if "is_active" in changes or new is not None:
+        locks.wait_lock(name=locks.GENERATE, of=provider.tenant_id)
+    provider = rows.lock(rows=mine, id=provider_id, version=version)
+    # Only now: somebody else may just have moved them.
+    old = list(Facility.objects.filter(providerfacility__provider=provider_id).order_by("pk"))
     moves = new is not None and {one.pk for one in new} != {one.pk for one in old}
     concerned = {one.pk: one for one in [*old, *(new or ())]}
     if "is_active" not in changes and not moves:
         concerned = {}
-    for facility in concerned.values():
-        generation.lock(facility=facility, provider_id=provider_id)
     # Where they work is in another table: the version counts that, too.
     touched = {**changes, "name": changes.get("name", provider.name)} if moves else changes
-    provider = rows.lock(rows=mine, id=provider_id, version=version)
     for name, value in touched.items():
         setattr(provider, name, value)
     _check_user(provider=provider)

@@ -55,7 +55,7 @@ def register(*, tenant: str, email: str, about: dict[str, Any], now: datetime) -
 
 @transaction.atomic
 def invite(*, patient_id: UUID, invited_by: UUID, actor: Actor, now: datetime) -> Invitation:
-    """Mail a patient the link that gives them a login.
+    """Mail a patient the link that gives them a login. Locks patient.
 
     :raises NotFound: if there is no such patient.
     :raises HasLogin, NoAddress: see there.
@@ -81,7 +81,7 @@ def invite(*, patient_id: UUID, invited_by: UUID, actor: Actor, now: datetime) -
 def accept(
     *, token: str, password: str, now: datetime, name: str = "", role: str | None = None
 ) -> Accepted:
-    """Use an invitation: of a member, or of a patient, who is then this user.
+    """Use an invitation: of a member, or of a patient, who is then this user. Locks patient.
 
     :raises InvitationOver, AlreadyMember, ValidationError: as `invitations.accept`.
     :raises HasLogin: if the patient it was for logs in already.

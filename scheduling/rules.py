@@ -8,7 +8,7 @@ from uuid import UUID
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
-from audit.errors import NotFound
+from accounts import rows
 from audit.events import Actor
 from scheduling import generation
 from scheduling.models import AvailabilityRule, Facility, ProviderFacility, Service
@@ -67,23 +67,26 @@ def add(
 
 @transaction.atomic
 def change(
-    *, rule_id: UUID, changes: Mapping[str, Any], actor: Actor, now: datetime
-) -> AvailabilityRule:
+    *, rule_id: UUID, changes: Mapping[str, Any], actor: Actor, now: datetime,
+    version: int | None = None,
+) -> AvailabilityRule:  # fmt: skip
     """Change a rule: coming slots that it no longer makes retire, unless they are claimed.
 
     Locks provider, slot.
 
     :raises NotFound: if it is not there.
+    :raises Stale: if its version is not the wanted one.
     :raises ValidationError: naming each field that is wrong, or cannot be changed.
     """
-    if fixed := changes.keys() - CHANGEABLE:
+    if fixed := [name.removesuffix("_id") for name in changes.keys() - CHANGEABLE]:
         raise ValidationError(dict.fromkeys(fixed, "A rule keeps this; add another rule instead."))
-    rule = AvailabilityRule.objects.select_related("facility").filter(pk=rule_id).first()
-    if rule is None:
-        raise NotFound("rule", rule_id)
+    found = AvailabilityRule.objects.select_related("facility")
+    rule = rows.find(rows=found, id=rule_id, field="rule")
     facility = rule.facility
     generation.lock(facility=facility, provider_id=rule.provider_id)
-    rule.refresh_from_db()
+    rule = rows.lock(rows=found, id=rule_id, version=version)
+    if not changes:
+        return rule
     for name, value in changes.items():
         setattr(rule, name, value)
     check(rule=rule)

@@ -7,7 +7,15 @@ from django.db.models import Q, QuerySet
 
 from accounts import rows
 from accounts.roles import Caller, Role
-from scheduling.models import Appointment, Facility, Patient, Provider, Service, Slot
+from scheduling.models import (
+    Appointment,
+    Facility,
+    Patient,
+    Provider,
+    ProviderFacility,
+    Service,
+    Slot,
+)
 
 NOBODY = UUID(int=0)
 
@@ -16,7 +24,10 @@ def facilities(*, caller: Caller) -> QuerySet[Facility]:
     """Return the tenant's facilities: a provider's own, and for a patient those at work."""
     found = Facility.objects.filter(tenant=caller.tenant_id)
     if caller.role == Role.PROVIDER:
-        return found.filter(_own(caller=caller, path="providerfacility__provider")).distinct()
+        own = ProviderFacility.objects.filter(
+            provider__user=caller.user_id, provider__is_active=True
+        )
+        return found.filter(pk__in=own.values("facility"))
     return found.filter(is_active=True) if caller.role == Role.PATIENT else found
 
 
@@ -24,7 +35,8 @@ def providers(*, caller: Caller) -> QuerySet[Provider]:
     """Return the tenant's providers: a provider's colleagues, and for a patient those at work."""
     found = Provider.objects.filter(tenant=caller.tenant_id)
     if caller.role == Role.PROVIDER:
-        return found.filter(facilities__in=facilities(caller=caller)).distinct()
+        posted = ProviderFacility.objects.filter(facility__in=facilities(caller=caller))
+        return found.filter(pk__in=posted.values("provider"))
     return found.filter(is_active=True) if caller.role == Role.PATIENT else found
 
 
@@ -60,10 +72,6 @@ def appointments(*, caller: Caller) -> QuerySet[Appointment]:
     if caller.role == Role.PROVIDER:
         return found.filter(facility__in=facilities(caller=caller))
     return found.filter(patient=caller.patient_id) if caller.role == Role.PATIENT else found
-
-
-def _own(*, caller: Caller, path: str) -> Q:
-    return Q(**{f"{path}__user": caller.user_id, f"{path}__is_active": True})
 
 
 def find_patient(*, caller: Caller, given: UUID | None) -> UUID:

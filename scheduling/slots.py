@@ -39,6 +39,16 @@ class SlotPast(Refused):
     code = "slot_past"
 
 
+class Inactive(Refused):
+    """The slot's facility or provider is no longer active; `field` says which."""
+
+    code = "inactive"
+
+
+# What `check_claimable` raises.
+UNCLAIMABLE = (Inactive, SlotTaken, SlotBlocked, SlotPast)
+
+
 class NotReserved(Refused):
     """The slot is not reserved, or it is reserved by somebody else."""
 
@@ -71,17 +81,21 @@ def lock_many_for_claim(*, slot_ids: Collection[str]) -> None:
 
 def lock(*, slot_ids: Collection[UUID]) -> list[Slot]:
     """Lock slots in the order of their ids. Enough for freeing them; a claim locks more."""
-    found = Slot.objects.select_for_update(no_key=True).filter(pk__in=slot_ids)
-    return list(found.order_by("pk"))
+    found = Slot.objects.select_for_update(no_key=True, of=("self",)).filter(pk__in=slot_ids)
+    return list(found.select_related("facility", "provider").order_by("pk"))
 
 
 def check_claimable(*, slot: Slot, now: datetime, claim: Slot.Status | None = None) -> None:
     """Check a slot that `lock_for_claim` returned: open, or under the claim to be taken over.
 
+    :raises Inactive: if its facility or its provider is.
     :raises SlotTaken: if it is not open, or overlaps another claim of its provider.
     :raises SlotBlocked: if a time block overlaps it.
     :raises SlotPast: if it has begun.
     """
+    for field, row in (("facility", slot.facility), ("provider", slot.provider)):
+        if not row.is_active:  # stays so while the provider is locked
+            raise Inactive(f"The {field} {row.pk} is not active.", field=field)
     if slot.period.lower <= now:
         raise SlotPast(f"Slot {slot.pk} has begun.", field="slot")
     if slot.status == Slot.Status.BLOCKED or is_blocked(slot=slot):
@@ -112,7 +126,12 @@ def bookable(*, rows: QuerySet[Slot], now: datetime) -> QuerySet[Slot]:
         facility=OuterRef("facility"),
         period__overlap=OuterRef("period"),
     )
-    coming = rows.filter(status=Slot.Status.OPEN, period__startswith__gt=now)
+    coming = rows.filter(
+        status=Slot.Status.OPEN,
+        period__startswith__gt=now,
+        facility__is_active=True,
+        provider__is_active=True,
+    )
     return coming.exclude(Exists(claims)).exclude(Exists(blocks))
 
 
@@ -154,7 +173,8 @@ def fact(
 def reserve(*, slot_id: UUID, patient_id: UUID, actor: Actor, now: datetime) -> Slot:
     """Keep an open slot for a patient for ten minutes. Locks provider, patient, slot.
 
-    :raises NotFound, SlotTaken, SlotBlocked, SlotPast: see `lock_for_claim`, `check_claimable`.
+    :raises NotFound: see `lock_for_claim`.
+    :raises Inactive, SlotTaken, SlotBlocked, SlotPast: see `check_claimable`.
     """
     [slot] = lock_for_claim(slot_ids=[slot_id], patient_id=patient_id)
     check_claimable(slot=slot, now=now)
@@ -206,20 +226,15 @@ def release_expired(*, now: datetime, limit: int) -> int:
 
 def drop_reservations(*, slots: Collection[Slot], reason: str, actor: Actor, now: datetime) -> None:
     """Free locked slots that are reserved, saying why: `released`, `lapsed` or `blocked`."""
-    events.record_all(
-        events=[
-            fact(
-                kind="reservation.released",
-                slot=slot,
-                was=None,
-                actor=actor,
-                at=now,
-                data={"reason": reason},
-            )
-            for slot in slots
-        ]
-    )
-    land(slot_ids=[slot.pk for slot in slots], was=Slot.Status.RESERVED, actor=actor, now=now)
+    was = Slot.Status.RESERVED
+    landed = land(slot_ids=[slot.pk for slot in slots], was=was, actor=actor, now=now)
+    released = []
+    for slot in slots:
+        told = fact(kind="reservation.released", slot=slot, was=was, actor=actor, at=now,
+                    data={"reason": reason})  # fmt: skip
+        told.new_status = landed[slot.pk]
+        released.append(told)
+    events.record_all(events=released)
 
 
 def land(*, slot_ids: Collection[UUID], was: str, actor: Actor, now: datetime) -> dict[UUID, str]:

@@ -1,6 +1,12 @@
 """The whole API against its schema, as each role; `manage.py fuzz_api` is the long run."""
 
+import json
+import logging
+from io import StringIO
+from typing import Any
+
 import pytest
+from django.core.management import call_command
 
 from accounts.roles import Role
 from config import fuzz
@@ -18,3 +24,15 @@ def test_answers_are_those_of_the_schema() -> None:
     assert total.requests > 700
     assert total.statuses[200] > 50
     assert max(total.statuses) < 500
+
+
+@pytest.mark.django_db
+@pytest.mark.filterwarnings("ignore")
+def test_the_command_tells_what_it_sent() -> None:
+    out = StringIO()
+    given: dict[str, Any] = {"examples": 1, "path": "/services/", "role": ["staff", "none"]}
+    call_command("fuzz_api", **given, json=True, stdout=out)
+    told = json.loads(out.getvalue())
+    assert (told["operations"], told["seed"], told["findings"]) == (5, 1, [])
+    assert told["requests"] > 10
+    assert logging.root.manager.disable == logging.NOTSET

@@ -303,6 +303,23 @@ def test_statements_are_named_by_a_verb_and_a_noun() -> None:
 # Docs
 
 
+def test_each_transaction_says_which_rows_it_locks() -> None:
+    """Else docs/locking.md lacks it. Those that are named here lock none."""
+    silent = {
+        f"{module}.{function.name}"
+        for module, tree in NOUNS.items()
+        for function in _public(tree)
+        if module.startswith(("scheduling.", "waitlist."))
+        and "transaction.atomic" in map(ast.unparse, function.decorator_list)
+        and not docs.LOCKS.search(ast.get_docstring(function) or "")
+    }
+    assert silent == {
+        "scheduling.facilities.add", "scheduling.providers.add", "waitlist.entries.add_note",
+        "waitlist.explanations.explain_entry", "waitlist.explanations.explain_slot",
+        "waitlist.metrics.roll_up",
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(
     "name", sorted({name for moves in docs.MACHINES.values() for name in moves.values() if name})
 )

@@ -4,6 +4,7 @@ A row's tenant is the one that may see it: an organizer's entries and holds are 
 pages, and on none of the venue's.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
 
@@ -15,7 +16,7 @@ from accounts.admin import TenantAdmin, TenantInline
 from accounts.models import User
 from audit import clock
 from audit.columns import label, link, moment, rows
-from audit.filters import DayFilter
+from audit.filters import DayFilter, LevelFilter
 from audit.pages import Answer, FunctionForm, Rows, action, actor, arguments
 from scheduling.admin import (
     FACILITY,
@@ -29,7 +30,7 @@ from scheduling.admin import (
 from scheduling.admin.forms import ReasonForm, choose_slot
 from scheduling.models import Appointment, Facility, Patient, Slot
 from waitlist import entries, holds, invites, policies
-from waitlist.forms import EndForm, EntryForm, NoteForm
+from waitlist.forms import EndForm, EntryForm, NoteForm, WithdrawForm
 from waitlist.models import (
     CircuitBreaker,
     DailyMetric,
@@ -59,11 +60,12 @@ ACTIVE = (WaitlistEntry.Status.WAITING, WaitlistEntry.Status.OFFERED)
 class QueueAdmin(TenantAdmin):
     """The waitlist of a facility, as the engine keeps it."""
 
-    list_display = ("facility", "revision", "visitors_revision", "deactivated_at")
+    # Not its revisions: a venue's go on with each organizer that joins.
+    list_display = ("facility", "deactivated_at")
     list_filter = (("deactivated_at", admin.EmptyFieldListFilter),)
     list_select_related = ("facility",)
     search_fields = ("facility__name",)
-    fields = ("facility", "revision", "visitors_revision", "deactivated_at")
+    fields = ("facility", "deactivated_at")
 
     def describe(self, row: Queue) -> str:
         return f"queue of {row.facility}"
@@ -152,7 +154,7 @@ class NoteInline(TenantInline):
 class WaitlistEntryAdmin(TenantAdmin):
     """Who waits, for what; wishes are changed here, the rest by actions."""
 
-    edits = True
+    adds = edits = True
     subject = "entry"
     history_by = "entry_id"
     form = EntryForm
@@ -162,12 +164,13 @@ class WaitlistEntryAdmin(TenantAdmin):
         moment(field="expires_at"),
     )  # fmt: skip
     list_filter = (
-        "status", "urgency", "any_facility", FACILITY, PROVIDER, SERVICE, ("joined_at", DayFilter),
+        "status", ("urgency", LevelFilter), "any_facility", FACILITY, PROVIDER, SERVICE,
+        ("joined_at", DayFilter),
     )  # fmt: skip
     list_select_related = ("patient", "organizer", "facility", "provider", "service")
     search_fields = ("patient__name", "patient__email", "patient__phone")
     ids = ("pk", "patient_id")
-    autocomplete_fields = ("provider", "service")
+    autocomplete_fields = ("facility", "patient", "provider", "service")
     wishes = (
         "provider", "provider_required", "service", "any_facility", "preferred_days",
         "preferred_time", "earliest", "latest", "dates_flexible", "urgency",
@@ -184,17 +187,32 @@ class WaitlistEntryAdmin(TenantAdmin):
     )
     links = (rows(title="Holds", of="waitlist_hold", by="entry__id__exact"),)
     inlines = (NoteInline,)
-    actions = ("promote", "cancel")
+    actions = ("promote", "offer", "still_waits", "waits_no_longer", "cancel")
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Ask who joins which queue, and what they wish."""
+        if obj is not None:
+            return super().get_fieldsets(request, obj)
+        return (None, {"fields": ("facility", "patient")}), ("Wishes", {"fields": self.wishes})
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """Fix the wishes of an entry that has ended; it can still be noted on."""
+        if obj is None:
+            return ()
         fixed = super().get_readonly_fields(request, obj)
-        return (*fixed, *self.wishes) if obj and obj.closed_at else fixed
+        return (*fixed, *self.wishes) if obj.closed_at else fixed
 
     def save_model(self, request: HttpRequest, obj: WaitlistEntry, form: Any, change: bool) -> None:
-        """Change the wishes."""
-        if wishes := arguments(form=form, changed=True):
-            who, now = actor(request=request), clock.now()
+        """Let a patient join, or change the wishes."""
+        wishes = arguments(form=form, changed=change)
+        who, now = actor(request=request), clock.now()
+        if not change:
+            facility_id, patient_id = wishes.pop("facility_id"), wishes.pop("patient_id")
+            made = entries.join(
+                facility_id=facility_id, patient_id=patient_id, wishes=wishes, actor=who, now=now
+            )
+            obj.pk, obj.joined_at = made.pk, made.joined_at
+        elif wishes:
             entries.update(entry_id=obj.pk, wishes=wishes, actor=who, now=now)
 
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
@@ -214,13 +232,33 @@ class WaitlistEntryAdmin(TenantAdmin):
     @action(description="Book a slot", status=ACTIVE)
     def promote(self, request: HttpRequest, rows: Rows) -> Answer:
         """Ask for the slot and book it for one entry at once."""
+        return self._give_slot(request, rows, invites.promote, title="Book", done="Booked")
+
+    @action(description="Offer a slot", status=ACTIVE)
+    def offer(self, request: HttpRequest, rows: Rows) -> Answer:
+        """Ask for the slot and offer it to one entry; an offer it has is taken back."""
+        return self._give_slot(request, rows, invites.invite, title="Offer", done="Offered")
+
+    def _give_slot(
+        self, request: HttpRequest, rows: Rows, call: Callable[..., object], **said: str
+    ) -> Answer:
         if len(rows) != 1:
             self.message_user(request, "Choose one entry.", messages.ERROR)
             return None
         form = choose_slot(row=rows[0], now=clock.now())
-        return self.ask(
-            request, rows, invites.promote, id="entry_id", form=form, title="Book", done="Booked"
-        )
+        return self.ask(request, rows, call, id="entry_id", form=form, **said)
+
+    @action(description="Note that they still wait", status=ACTIVE)
+    def still_waits(self, request: HttpRequest, rows: Rows) -> Answer:
+        """Note the answer of who was asked."""
+        call = partial(entries.answer_nudge, interested=True)
+        return self.run(request, rows, call, id="entry_id", done="Noted")
+
+    @action(description="Note that they wait no longer", status=ACTIVE)
+    def waits_no_longer(self, request: HttpRequest, rows: Rows) -> Answer:
+        """Note the answer of who was asked, which cancels."""
+        call = partial(entries.answer_nudge, interested=False)
+        return self.run(request, rows, call, id="entry_id", done="Cancelled")
 
     @action(description="Cancel", status=ACTIVE)
     def cancel(self, request: HttpRequest, rows: Rows) -> Answer:
@@ -261,7 +299,7 @@ class HoldAdmin(TenantAdmin):
         link(field="slot"), "score", "source", moment(field="offered_at"),
         moment(field="expires_at"), moment(field="reminded_at"), moment(field="closed_at"),
     )  # fmt: skip
-    actions = ("accept", "decline")
+    actions = ("accept", "decline", "withdraw")
 
     def describe(self, row: Hold) -> str:
         return f"{row.patient} at {row.facility}, {row.status}" if row.patient else str(row)
@@ -276,12 +314,21 @@ class HoldAdmin(TenantAdmin):
         """Say no to offers; the slots go to the next."""
         return self.run(request, rows, holds.decline, id="hold_id", done="Declined")
 
+    @action(description="Withdraw", status=[Hold.Status.OFFERED])
+    def withdraw(self, request: HttpRequest, rows: Rows) -> Answer:
+        """Ask why and take offers back; the slots go to the next."""
+        return self.ask(
+            request, rows, holds.take_back, id="hold_id", form=WithdrawForm, title="Withdraw",
+            done="Withdrawn",
+        )  # fmt: skip
+
 
 @admin.register(Fruitless)
 class FruitlessAdmin(TenantAdmin):
     """Slots that nobody fitted when they were last tried."""
 
-    list_display = ("tried_at", link(field="slot"), "revision", "visitors_revision")
+    list_display = ("tried_at", link(field="slot"))
+    fields = ("tried_at", link(field="slot"))
     list_filter = (("tried_at", DayFilter),)
     list_select_related = ("slot__facility",)
     ids = ("pk", "slot_id")

@@ -1,9 +1,9 @@
 """Candidates: those who wait and fit a run's slots, loaded no further than can matter."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import groupby, product
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from audit import sql
@@ -16,7 +16,7 @@ from waitlist.models import WaitlistPolicy
 WHOLE = 100_000
 WALKED = 4
 #: How many are looked at first for each slot, before all.
-HEAD = 4
+HEAD = 2
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -58,12 +58,12 @@ def is_full(*, policy: WaitlistPolicy) -> bool:
     return policy.matching == WaitlistPolicy.Matching.MAX_FILL
 
 
-def count(*, policy: WaitlistPolicy) -> int:
-    """Count who waits for a facility, no further than matters."""
+def is_long(*, policy: WaitlistPolicy) -> bool:
+    """Whether more wait for a facility than are loaded whole."""
     [(waiting,)] = sql.run(
         app="waitlist", name="count_waiting", params={**_queue(policy), "limit": WHOLE + 1}
     )
-    return int(waiting)
+    return bool(waiting > WHOLE)
 
 
 def first(*, policy: WaitlistPolicy, limit: int) -> list[Id]:
@@ -92,11 +92,17 @@ def load(
     *, policy: WaitlistPolicy, now: datetime, entries: Collection[Id] | None = None
 ) -> Iterator[Entry]:
     """Read those who wait, or the given entries as far as they do, in the order of the run."""
-    rows = sql.run(
-        app="waitlist",
-        name="load_entries",
-        params={**_queue(policy), "entries": _array(entries), "now": now},
-    )
+    params = {**_queue(policy), "entries": _array(entries), "now": now}
+    return _entries(sql.run(app="waitlist", name="load_entries", params=params))
+
+
+def stream(*, policy: WaitlistPolicy, now: datetime) -> Iterator[Entry]:
+    """Read those who wait, however many, a few thousand at a time; in a transaction."""
+    params = {**_queue(policy), "entries": None, "now": now}
+    return _entries(sql.stream(app="waitlist", name="load_entries", params=params))
+
+
+def _entries(rows: Iterable[tuple[Any, ...]]) -> Iterator[Entry]:
     for entry, version, requester, visitor, service, provider, required, days, time, *rest in rows:
         wish = Wish(visitor, service, provider, required, days, time)
         yield Entry(entry, version, requester, wish, *rest)
@@ -126,7 +132,7 @@ def walk(*, board: Board, policy: WaitlistPolicy, now: datetime) -> list[Candida
     found: set[Id] = set()
     for slot in board.slots:
         found |= _first(board=board, slot=slot, policy=policy, now=now)
-    return find(board=board, policy=policy, now=now, entries=found)
+    return find(board=board, policy=policy, now=now, entries=found) if found else []
 
 
 class _Kind(NamedTuple):
@@ -144,9 +150,11 @@ def _first(*, board: Board, slot: Slot, policy: WaitlistPolicy, now: datetime) -
     takers: set[Id] = set()
     for _, kinds in groupby(_kinds(policy=policy), key=lambda kind: (kind.score, kind.visitors)):
         for kind in kinds:
-            limit = len(board.slots)
+            limit, mine = len(board.slots), set[Id]()
             while True:
                 walked = _walk(board=board, slot=slot, policy=policy, kind=kind, limit=limit)
+                if not walked:
+                    break
                 fitting = find(board=board, policy=policy, now=now, entries=walked)
                 mine = {one.requester for one in fitting if _takes(board, slot, one)}
                 if len(walked) < limit or len(mine) >= len(board.slots):

@@ -20,6 +20,15 @@ from waitlist import holds, queues, ranking
 from waitlist import wishes as wishing
 from waitlist.models import ACTIVE, EntryNote, Hold, Queue, WaitlistEntry, WaitlistPolicy
 
+# Why staff cancel an entry: codes, since the reason is in the event log.
+REASONS = (
+    ("no_longer_needed", "It is no longer needed"),
+    ("booked_elsewhere", "Booked elsewhere"),
+    ("unreachable", "The requester cannot be reached"),
+    ("duplicate", "The requester waits twice"),
+    ("other", "Another reason"),
+)
+
 
 class AlreadyWaiting(Refused):
     """The requester waits at this facility for this provider (and service) already."""
@@ -120,10 +129,11 @@ def update(
     check_version(version=entry.version, wanted=version)
     policy = WaitlistPolicy.objects.get(facility=entry.facility_id)
     queue = Queue.objects.get(pk=entry.facility_id)
-    visited = entry.any_facility
+    visited, ended = entry.any_facility, entry.expires_at
     wishing.apply(entry=entry, changes=wishes, queue=queue, policy=policy, patient=entry.patient)
-    if "latest" in wishes and entry.expires_at <= now:
-        raise ValidationError({"latest": "This time is over."})
+    if ("latest" in wishes or entry.expires_at != ended) and entry.expires_at <= now:
+        named = "latest" if "latest" in wishes else "dates_flexible"
+        raise ValidationError({named: "The entry would have ended."})
     _save(entry=entry)
     visitors = [entry.facility_id] if visited or entry.any_facility else []
     queues.revise(facility_ids=[entry.facility_id], visitors=visitors)
@@ -185,13 +195,17 @@ def add_note(*, entry_id: UUID, author: User, text: str, now: datetime) -> Entry
 
 
 @transaction.atomic
-def answer_nudge(*, entry_id: UUID, interested: bool, actor: Actor, now: datetime) -> WaitlistEntry:
-    """Note that they still wait, or cancel because they do not.
+def answer_nudge(
+    *, entry_id: UUID, interested: bool, actor: Actor, now: datetime, version: int | None = None
+) -> WaitlistEntry:
+    """Note that they still wait, or cancel because they do not. Locks queue, slot, hold, entry.
 
     :raises NotFound: if the entry is not there.
     :raises EntryClosed: if it has ended.
+    :raises Stale: if its version is not the wanted one.
     """
     entry = lock_active(entry_id=entry_id)
+    check_version(version=entry.version, wanted=version)
     data = {"interested": interested}
     _record(kind="waitlist.nudge_answered", entry=entry, was=entry.status, actor=actor, at=now,
             data=data)  # fmt: skip
@@ -260,12 +274,15 @@ def expire_due(*, now: datetime, limit: int) -> int:
 
 
 def nudge_due(*, now: datetime, limit: int) -> int:
-    """Ask those with flexible dates who have waited long whether they still do; return how many."""
+    """Ask those with flexible dates who have waited long whether they still do; return how many.
+
+    Locks entry.
+    """
     return _sweep(name="nudge_entries", lock=locks.NUDGE, now=now, limit=limit)
 
 
 def expire_nudged(*, now: datetime, limit: int) -> int:
-    """End the entries of those who were asked and never answered; return how many."""
+    """End the entries of those who were asked and never answered; return how many. Locks entry."""
     return _sweep(name="expire_nudged", lock=locks.NUDGE, now=now, limit=limit)
 
 

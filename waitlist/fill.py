@@ -6,12 +6,12 @@ Loads the open slots and who fits them, lets `matching` choose, writes all offer
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from django.db import transaction
-from django.db.models import Max, Q, Sum
+from django.db.models import OuterRef, QuerySet, Subquery, Sum
 
 from audit import events, locks, sql
 from audit.events import Actor
@@ -77,25 +77,22 @@ def fill(*, facility_id: UUID, now: datetime) -> Filled:
     """
     if not locks.try_lock(name=locks.FILL, of=facility_id):
         raise Busy(str(facility_id))
-    found = WaitlistPolicy.objects.select_related("facility__queue").filter(facility=facility_id)
-    policy = found.first()
+    policy = _policies().filter(facility=facility_id).first()
     if policy is None or not _is_on(policy=policy) or quiet_until(policy=policy, now=now):
         return Filled()
     # Read before the entries are: what changes after this is seen by the next pass.
-    seen = _revisions(policy=policy)
-    opened = _open(policy=policy, seen=seen, now=now)
+    seen = {
+        "revision": policy.facility.queue.revision,
+        "visitors_revision": policy.visitors_revision,
+    }
+    opened = find_open(policy=policy, seen=seen, now=now)
     if not opened:
         _note_dry(policy=policy, seen=seen, now=now)
         return Filled()
-    waiting = candidates.count(policy=policy)
-    reach = candidates.reach(policy=policy)
-    walks = len(opened) <= reach or waiting > candidates.WHOLE
-    tried = opened[:reach] if walks else opened
-    slots.lock_many_for_claim(slot_ids=tried)
+    slots.lock_many_for_claim(slot_ids=opened)
     # Under the providers' locks no claim is made, so what is open and unclaimed now stays so.
-    free = load_slots(slot_ids=tried, policy=policy)
-    board = candidates.board(slots=free, policy=policy)
-    choice, found = _choose(board=board, policy=policy, waiting=waiting, walks=walks, now=now)
+    free = load_slots(slot_ids=opened, policy=policy)
+    board, choice, found = _choose(slots=free, policy=policy, now=now)
     written = write(
         offers=offers(board=board, choice=choice, found=found),
         policy=policy,
@@ -104,36 +101,50 @@ def fill(*, facility_id: UUID, now: datetime) -> Filled:
         actor=events.SYSTEM,
         now=now,
     )
-    nobody = [slot.id for slot in free if not board.bit[slot.id] & choice.fitted]
+    nobody = [slot.id for slot in board.slots if not board.bit[slot.id] & choice.fitted]
     if nobody:
         sql.run(
             app="waitlist",
             name="note_fruitless",
             params={**seen, "slots": sql.array(nobody), "now": now},
         )
-    left = len(opened) - len(tried)
-    if not left:
+    left = len(free) - len(board.slots)
+    if not (left or choice.pairs):
         _note_dry(policy=policy, seen=seen, now=now)
     return Filled(len(written), len(nobody), len(choice.pairs) - len(written), left)
 
 
 def _choose(
-    *, board: Board, policy: WaitlistPolicy, waiting: int, walks: bool, now: datetime
-) -> tuple[Choice, list[Candidate]]:
-    """Hold the slots against those who may matter, and against all only if that may change it."""
-    if walks:
+    *, slots: Sequence[Slot], policy: WaitlistPolicy, now: datetime
+) -> tuple[Board, Choice, list[Candidate]]:
+    """Hold the slots against those who may matter, and against all only if that may change it.
+
+    Of a queue too long for that only a few slots are held against it, which are the board's.
+    """
+    board = candidates.board(slots=slots, policy=policy)
+    reach = candidates.reach(policy=policy)
+    if len(slots) <= reach:
         found = candidates.walk(board=board, policy=policy, now=now)
-        return choose(board=board, found=found, policy=policy), found
-    head = candidates.HEAD * len(board.slots)
-    if waiting > 2 * head:
-        first = candidates.first(policy=policy, limit=head)
-        found = candidates.find(board=board, policy=policy, now=now, entries=first)
-        choice = choose(board=board, found=found, policy=policy)
-        top = None if candidates.is_full(policy=policy) else board.top
-        if matching.is_final(choice=choice, slots=board.slots, top=top):
-            return choice, found
+        return board, choose(board=board, found=found, policy=policy), found
+    first = candidates.first(policy=policy, limit=candidates.HEAD * len(slots))
+    found = candidates.find(board=board, policy=policy, now=now, entries=first)
+    choice = choose(board=board, found=found, policy=policy)
+    top = None if candidates.is_full(policy=policy) else board.top
+    if matching.is_final(choice=choice, slots=board.slots, top=top):
+        return board, choice, found
+    if candidates.is_long(policy=policy):
+        return _choose(slots=board.slots[:reach], policy=policy, now=now)
     found = candidates.find(board=board, policy=policy, now=now)
-    return choose(board=board, found=found, policy=policy), found
+    return board, choose(board=board, found=found, policy=policy), found
+
+
+def _policies() -> QuerySet[Any]:
+    """Return the policies, with their facilities and what the visitors of their tenants came to."""
+    tenants = Queue.objects.filter(tenant=OuterRef("tenant")).order_by().values("tenant")
+    visitors = tenants.annotate(n=Sum("visitors_revision")).values("n")
+    return WaitlistPolicy.objects.select_related("facility__queue").annotate(
+        visitors_revision=Subquery(visitors)
+    )
 
 
 def _is_on(*, policy: WaitlistPolicy) -> bool:
@@ -143,22 +154,17 @@ def _is_on(*, policy: WaitlistPolicy) -> bool:
     return is_open and policy.auto_invite and policy.min_hold <= policy.hold_window
 
 
-def _revisions(*, policy: WaitlistPolicy) -> dict[str, int]:
-    """Read what the queue and the visitors of its tenant have come to."""
-    mine = Max("revision", filter=Q(pk=policy.facility_id))
-    return Queue.objects.filter(tenant=policy.tenant_id).aggregate(
-        revision=mine, visitors_revision=Sum("visitors_revision")
-    )
+def find_open(*, policy: WaitlistPolicy, seen: dict[str, int] | None, now: datetime) -> list[Id]:
+    """Find the slots that may be offered now, by start.
 
-
-def _open(*, policy: WaitlistPolicy, seen: dict[str, int], now: datetime) -> list[Id]:
-    """Find the slots that may be offered now, by start."""
+    With `seen`, of what was tried in vain only what the queue has changed for since.
+    """
     first = now + policy.min_notice
     rows = sql.run(
         app="waitlist",
         name="find_open_slots",
         params={
-            **seen,
+            **(seen or {"revision": None, "visitors_revision": None}),
             "facility": policy.facility_id,
             "now": now,
             "after": first,
@@ -172,7 +178,7 @@ def _open(*, policy: WaitlistPolicy, seen: dict[str, int], now: datetime) -> lis
 def load_slots(
     *, slot_ids: Collection[Id], policy: WaitlistPolicy, claimable: bool = True
 ) -> list[Slot]:
-    """Read slots of a facility as a board takes them, of these those that can be claimed, or all."""
+    """Read slots of a facility as a board takes them: those that can be claimed, or all."""
     rows = sql.run(
         app="waitlist",
         name="load_slots",
@@ -231,6 +237,12 @@ def write(
         },
     )
     return dict(rows)
+
+
+def leaves_time(*, policy: WaitlistPolicy, slot_start: datetime, now: datetime) -> bool:
+    """Whether a slot starts late enough for an offer to be made and answered."""
+    last = slot_start - policy.min_notice
+    return last > now and last - now >= policy.min_hold
 
 
 def deadline(*, policy: WaitlistPolicy, slot_start: datetime, start: datetime) -> datetime:

@@ -10,26 +10,32 @@ from unfold.widgets import (
 )
 
 from audit.pages import FunctionForm
+from waitlist import entries
 from waitlist.models import EntryNote, WaitlistEntry
-
-#: Why an entry ends: codes, since the reason is in the event log.
-REASONS = (
-    ("no_longer_needed", "It is no longer needed"),
-    ("booked_elsewhere", "Booked elsewhere"),
-    ("unreachable", "The requester cannot be reached"),
-    ("duplicate", "The requester waits twice"),
-    ("other", "Another reason"),
-)
 
 WEEKDAYS = tuple(
     enumerate(("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"), 1)
 )
 
 
+#: Why an offer is withdrawn.
+WITHDRAWALS = (
+    ("offered_by_mistake", "It was offered by mistake"),
+    ("slot_needed", "The slot is needed for something else"),
+    ("other", "Another reason"),
+)
+
+
+class WithdrawForm(forms.Form):
+    """Why an offer is withdrawn."""
+
+    reason = forms.ChoiceField(choices=WITHDRAWALS, widget=UnfoldAdminSelectWidget)
+
+
 class EndForm(forms.Form):
     """Why an entry is cancelled."""
 
-    reason = forms.ChoiceField(choices=REASONS, widget=UnfoldAdminSelectWidget)
+    reason = forms.ChoiceField(choices=entries.REASONS, widget=UnfoldAdminSelectWidget)
     notes = forms.CharField(required=False, widget=UnfoldAdminTextareaWidget)
 
 

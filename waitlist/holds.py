@@ -34,6 +34,7 @@ def accept(*, hold_id: UUID, actor: Actor, now: datetime) -> Appointment:
 
     :raises NotFound: if there is no such hold.
     :raises HoldClosed: if it was answered, withdrawn or has lapsed.
+    :raises Inactive: if its facility or its provider is not active any longer.
     :raises SlotBlocked: if the slot was blocked meanwhile.
     :raises PatientBusy: if the patient is booked elsewhere at that time.
     """
@@ -51,6 +52,7 @@ def accept(*, hold_id: UUID, actor: Actor, now: datetime) -> Appointment:
         source=Appointment.Source.WAITLIST,
         actor=actor,
         now=now,
+        service_id=entry.service_id,
         entry_id=entry.pk,
         hold_id=hold.pk,
     )
@@ -70,13 +72,20 @@ def decline(*, hold_id: UUID, actor: Actor, now: datetime) -> Hold:
     :raises NotFound: if there is no such hold.
     :raises HoldClosed: if it was answered, withdrawn or has lapsed.
     """
-    hold = get(hold_id=hold_id)
-    queues.lock(facility_id=hold.entry.facility_id)
-    slots.lock(slot_ids=[hold.slot_id] if hold.slot_id else [])
-    hold = _lock_live(hold_id=hold_id, now=now)
-    close(hold_ids=[hold.pk], to=Hold.Status.DECLINED, actor=actor, now=now)
-    hold.refresh_from_db()
-    return hold
+    return _end(hold_id=hold_id, to=Hold.Status.DECLINED, actor=actor, now=now)
+
+
+@transaction.atomic
+def take_back(*, hold_id: UUID, reason: str, actor: Actor, now: datetime) -> Hold:
+    """Withdraw an offer by hand: the slot goes to the next, the entry waits again, in its place.
+
+    `reason` is a code, such as `offered_by_mistake`. Locks queue, slot, hold, entry.
+
+    :raises NotFound, HoldClosed: as `decline`.
+    :raises ValidationError: naming `reason` if it is not a code.
+    """
+    events.check_code(field="reason", code=reason)
+    return _end(hold_id=hold_id, to=Hold.Status.WITHDRAWN, actor=actor, now=now, reason=reason)
 
 
 def withdraw(*, entry: WaitlistEntry, reason: str, actor: Actor, now: datetime) -> None:
@@ -98,29 +107,30 @@ def expire_due(*, now: datetime, limit: int) -> int:
     locked are left for the next run. Locks queue, slot, hold, entry.
     """
     due = Hold.objects.filter(status=Hold.Status.OFFERED, expires_at__lte=now)
-    ids = due.order_by("expires_at").values_list("pk", flat=True)[:limit]
-    return _close_unlocked(hold_ids=list(ids), to=Hold.Status.EXPIRED, actor=events.SYSTEM, now=now)
+    found = list(due.order_by("expires_at").values_list("pk", flat=True)[:limit])
+    ids = _lock_free(hold_ids=found)
+    return close(hold_ids=ids, to=Hold.Status.EXPIRED, actor=events.SYSTEM, now=now)
 
 
 @transaction.atomic
-def withdraw_blocked(*, now: datetime, limit: int) -> int:
+def withdraw_blocked(*, now: datetime, limit: int, facility_id: UUID | None = None) -> int:
     """Withdraw the holds whose slots a block overlaps, at most `limit`; return how many.
 
     Locks queue, slot, hold, entry.
     """
-    rows = sql.run(app="waitlist", name="find_blocked_holds", params={"limit": limit})
-    return _close_unlocked(
-        hold_ids=[hold for (hold,) in rows],
-        to=Hold.Status.WITHDRAWN,
-        actor=events.SYSTEM,
-        now=now,
-        reason="blocked",
-    )
+    locked = _lock_free(hold_ids=_find_blocked(limit=limit, facility_id=facility_id))
+    # Under the slots' locks no block is taken away, so what is blocked now stays so.
+    ids = _find_blocked(limit=limit, hold_ids=locked)
+    to, actor = Hold.Status.WITHDRAWN, events.SYSTEM
+    return close(hold_ids=ids, to=to, actor=actor, now=now, reason="blocked")
 
 
 @transaction.atomic
 def remind_due(*, now: datetime, limit: int) -> int:
-    """Note that live holds near their deadline are to be reminded, once each; return how many."""
+    """Note that live holds near their deadline are to be reminded, once each; return how many.
+
+    Locks hold.
+    """
     if not locks.try_lock(name=locks.REMIND):
         return 0
     return len(sql.run(app="waitlist", name="remind_holds", params={"now": now, "limit": limit}))
@@ -150,6 +160,8 @@ def close(
     reason: str | None = None,
 ) -> int:
     """End live holds of locked queues and slots, settle their entries, free their slots."""
+    if not hold_ids:
+        return 0
     rows = sql.run(
         app="waitlist",
         name="close_holds",
@@ -199,6 +211,18 @@ def convert(
     )
 
 
+def _end(
+    *, hold_id: UUID, to: Hold.Status, actor: Actor, now: datetime, reason: str | None = None
+) -> Hold:
+    hold = get(hold_id=hold_id)
+    queues.lock(facility_id=hold.entry.facility_id)
+    slots.lock(slot_ids=[hold.slot_id] if hold.slot_id else [])
+    hold = _lock_live(hold_id=hold_id, now=now)
+    close(hold_ids=[hold.pk], to=to, actor=actor, now=now, reason=reason)
+    hold.refresh_from_db()
+    return hold
+
+
 def _lock_live(*, hold_id: UUID, now: datetime) -> Hold:
     hold = Hold.objects.select_for_update(no_key=True).get(pk=hold_id)
     if state(hold=hold, now=now) != Hold.Status.OFFERED:
@@ -206,15 +230,26 @@ def _lock_live(*, hold_id: UUID, now: datetime) -> Hold:
     return hold
 
 
-def _close_unlocked(
+def _find_blocked(
     *,
-    hold_ids: Collection[UUID],
-    to: Hold.Status,
-    actor: Actor,
-    now: datetime,
-    reason: str | None = None,
-) -> int:
-    """Lock queues and slots of holds, leaving out those that are locked, and close the rest."""
+    limit: int,
+    facility_id: UUID | None = None,
+    hold_ids: Collection[UUID] | None = None,
+) -> list[UUID]:
+    rows = sql.run(
+        app="waitlist",
+        name="find_blocked_holds",
+        params={
+            "facility": facility_id,
+            "holds": list(hold_ids) if hold_ids is not None else None,
+            "limit": limit,
+        },
+    )
+    return [hold for (hold,) in rows]
+
+
+def _lock_free(*, hold_ids: Collection[UUID]) -> list[UUID]:
+    """Lock queues and slots of holds; return the holds of which nobody had one locked."""
     found: list[tuple[UUID, UUID, UUID | None]] = list(
         Hold.objects.filter(pk__in=hold_ids).values_list("pk", "entry__facility", "slot")
     )
@@ -222,7 +257,6 @@ def _close_unlocked(
     wanted = [slot for _, queue, slot in found if queue in free and slot is not None]
     mine = Slot.objects.select_for_update(no_key=True, skip_locked=True).filter(pk__in=wanted)
     locked = set(mine.order_by("pk").values_list("pk", flat=True))
-    ids = [
+    return [
         hold for hold, queue, slot in found if queue in free and (slot is None or slot in locked)
     ]
-    return close(hold_ids=ids, to=to, actor=actor, now=now, reason=reason) if ids else 0

@@ -39,7 +39,7 @@ def invite(*, slot_id: UUID, entry_id: UUID | None, actor: Actor, now: datetime)
     Locks queue, provider, patient, slot, hold, entry.
 
     :raises NotFound: if the slot or the entry is not there, or they differ in tenant.
-    :raises SlotTaken, SlotBlocked, SlotPast: see `slots.check_claimable`.
+    :raises Inactive, SlotTaken, SlotBlocked, SlotPast: see `slots.check_claimable`.
     :raises EntryClosed: if the entry has ended.
     :raises DoesNotFit, NobodyFits, TooLate: see there.
     """
@@ -56,14 +56,16 @@ def invite(*, slot_id: UUID, entry_id: UUID | None, actor: Actor, now: datetime)
 
 @transaction.atomic
 def invite_for(
-    *, appointment_id: UUID, entry_id: UUID | None, reason: str, actor: Actor, now: datetime
-) -> Hold:
+    *, appointment_id: UUID, entry_id: UUID | None, reason: str, actor: Actor, now: datetime,
+    version: int | None = None,
+) -> Hold:  # fmt: skip
     """Cancel an appointment and offer its slot, both or neither.
 
     Locks queue, provider, patient, slot, appointment, hold, entry.
 
     :raises NotBooked: if the appointment is not booked any more.
-    :raises NotFound, SlotBlocked, SlotPast, EntryClosed: as `invite`.
+    :raises Stale: if the appointment's version is not the wanted one.
+    :raises NotFound, Inactive, SlotBlocked, SlotPast, EntryClosed: as `invite`.
     :raises DoesNotFit, NobodyFits, TooLate: as `invite`.
     """
     appointment = Appointment.objects.select_related("slot").filter(pk=appointment_id).first()
@@ -74,7 +76,7 @@ def invite_for(
         _lock(slot=slot, entry_id=entry_id, actor=actor, now=now)
     else:
         slots.lock_for_claim(slot_ids=[slot.pk])
-    appointments.lock_at(appointment_id=appointment_id, slot_id=slot.pk)
+    appointments.lock_at(appointment_id=appointment_id, slot_id=slot.pk, version=version)
     appointments.cancel(appointment_id=appointment_id, reason=reason, actor=actor, now=now)
     slot.refresh_from_db()
     slots.check_claimable(slot=slot, now=now)
@@ -93,7 +95,7 @@ def promote(
     :raises NotFound: if the slot or the entry is not there, or they differ in tenant.
     :raises EntryClosed: if the entry has ended.
     :raises Stale: if its version is not the wanted one.
-    :raises SlotTaken, SlotBlocked, SlotPast: see `slots.check_claimable`.
+    :raises Inactive, SlotTaken, SlotBlocked, SlotPast: see `slots.check_claimable`.
     :raises PatientBusy: if the patient is booked elsewhere at that time.
     """
     found = Slot.objects.filter(pk=slot_id).first()
@@ -109,6 +111,7 @@ def promote(
         source=Appointment.Source.WAITLIST,
         actor=actor,
         now=now,
+        service_id=entry.service_id,
         entry_id=entry.pk,
     )
     holds.convert(entry=entry, appointment=appointment, actor=actor, now=now)

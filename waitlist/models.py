@@ -390,10 +390,20 @@ class WaitlistEntry(Versioned):
                 "joined_at",
                 "id",
                 name="entry_status_priority",
-                include=["service"],
+                include=["service", "tenant"],
             ),
-            models.Index("tenant", F("rank_key").desc(), "joined_at", "id", name="entry_priority"),
+            # It holds what lists are filtered by, so that a page far down and the count of all are
+            # found in the index alone.
+            models.Index(
+                "tenant",
+                F("rank_key").desc(),
+                "joined_at",
+                "id",
+                name="entry_priority",
+                include=["facility", "provider", "service", "status"],
+            ),
             models.Index(fields=["tenant", "joined_at", "id"], name="entry_joined"),
+            models.Index(fields=["tenant", "id"], name="entry_tenant"),
             models.Index(
                 fields=["expires_at"],
                 name="entry_expires_at",
@@ -506,6 +516,7 @@ class Hold(TenantRow):
                 condition=Q(status="offered"),
             ),
             models.Index(fields=["facility", "created_at"], name="hold_facility"),
+            models.Index(fields=["tenant", "id"], name="hold_tenant"),
             models.Index(fields=["slot"], name="hold_slot"),
         ]
 

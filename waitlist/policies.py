@@ -1,6 +1,7 @@
 """Policies: how a queue behaves, changed under its lock."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -8,6 +9,7 @@ from uuid import UUID
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.db.models import DurationField, F
+from django.utils.dateparse import parse_duration
 
 from audit import events
 from audit.errors import check_version
@@ -35,6 +37,8 @@ def change(
 ) -> WaitlistPolicy:
     """Change fields of a facility's policy and put its queue in the order that follows.
 
+    Locks queue, entry.
+
     :raises NotFound: if there is no such facility.
     :raises ValidationError: naming each field with a bad value.
     :raises Stale: if its version is not the wanted one.
@@ -46,11 +50,9 @@ def change(
     if unknown:
         raise ValidationError({name: "A policy has no such field." for name in unknown})
     for name, value in changes.items():
-        if name in DURATIONS and not isinstance(value, timedelta | str | None):
-            raise ValidationError({name: "Give a duration."})
-        if isinstance(value, float):
+        if isinstance(value, float) and name not in DURATIONS:
             raise ValidationError({name: "Give a whole number."})
-        setattr(policy, name, value)
+        setattr(policy, name, _duration(name=name, value=value) if name in DURATIONS else value)
     check(policy=policy)
     policy.save(update_fields=sorted(changes))
     policy.refresh_from_db()
@@ -108,6 +110,18 @@ def check(*, policy: WaitlistPolicy) -> None:
         errors["quiet_until"] = "Quiet hours end at another time than they begin."
     if errors:
         raise ValidationError(errors)
+
+
+def _duration(*, name: str, value: object) -> timedelta | None:
+    if value is None or isinstance(value, timedelta):
+        return value
+    parsed = None
+    if isinstance(value, str):
+        with suppress(OverflowError):
+            parsed = parse_duration(value)
+    if parsed is None:
+        raise ValidationError({name: "Give a duration."})
+    return parsed
 
 
 def _mark_unique(*, policy: WaitlistPolicy) -> None:

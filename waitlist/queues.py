@@ -16,7 +16,7 @@ class QueueClosed(Refused):
 
 
 def lock(*, facility_id: UUID) -> Queue:
-    """Lock the queue of a facility, with its facility and policy read.
+    """Lock the queue of a facility.
 
     :raises NotFound: if there is no such facility.
     """

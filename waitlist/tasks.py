@@ -1,6 +1,8 @@
 from uuid import UUID
 
+import structlog
 from celery import Task, shared_task
+from celery.exceptions import SoftTimeLimitExceeded
 from django.db import transaction
 
 from audit import clock
@@ -9,21 +11,40 @@ from waitlist import entries, fill, holds, metrics, queues, ranking
 from waitlist.models import ACTIVE, WaitlistEntry
 
 LIMIT = 500
+CHUNK = 50  # facilities that one task fills
+
+log = structlog.get_logger(__name__)
 
 
 @shared_task
 def fill_open_slots() -> dict[str, int]:
-    """Beat, every 5 minutes: what a lost message left, and what quiet hours put off."""
-    counts = {"facilities": 0, "offers": 0, "clashes": 0, "busy": 0}
-    for facility_id in fill.facilities(now=clock.now()):
-        counts["facilities"] += 1
+    """Beat, every 5 minutes: what a lost message left, and what quiet hours put off.
+
+    The facilities are spread over the workers; what did not begin by the next time is left to that.
+    """
+    found = [str(facility_id) for facility_id in fill.facilities(now=clock.now())]
+    for start in range(0, len(found), CHUNK):
+        fill_facilities.apply_async(args=tuple(found[start : start + CHUNK]), expires=300)
+    return {"facilities": len(found)}
+
+
+@shared_task
+def fill_facilities(*facility_ids: str) -> dict[str, int]:
+    """One facility after the other. What fails is left to a task of its own, whose run says why."""
+    counts = {"offers": 0, "clashes": 0, "busy": 0, "failed": 0}
+    for facility_id in facility_ids:
         try:
-            filled = fill.fill(facility_id=facility_id, now=clock.now())
+            for filled in fill.passes(facility_id=UUID(facility_id), now=clock.now()):
+                counts["offers"] += filled.offers
+                counts["clashes"] += filled.clashes
         except fill.Busy:
             counts["busy"] += 1
-            continue
-        counts["offers"] += filled.offers
-        counts["clashes"] += filled.clashes
+        except SoftTimeLimitExceeded:
+            raise
+        except Exception as error:
+            log.warning("fill failed", facility=facility_id, error=type(error).__name__)
+            fill_facility.delay(facility_id)
+            counts["failed"] += 1
     return counts
 
 
@@ -33,13 +54,18 @@ def fill_facility(self: "Task[[str], dict[str, int]]", facility_id: str) -> dict
 
     A pass that is under way may have read before the slot was free, so this one comes again.
     """
+    counts = {"offers": 0, "fruitless": 0}
+    clashes = 0
     try:
-        filled = fill.fill(facility_id=UUID(facility_id), now=clock.now())
+        for filled in fill.passes(facility_id=UUID(facility_id), now=clock.now()):
+            counts["offers"] += filled.offers
+            counts["fruitless"] += filled.fruitless
+            clashes += filled.clashes
     except fill.Busy as busy:
         raise self.retry(countdown=1, exc=busy) from busy
-    if filled.clashes:
+    if clashes:
         raise self.retry(countdown=1)
-    return {"offers": filled.offers, "fruitless": filled.fruitless}
+    return counts
 
 
 @shared_task
@@ -54,10 +80,11 @@ def expire_holds() -> dict[str, int]:
 @shared_task
 def withdraw_blocked_holds(facility_id: str | None = None) -> dict[str, int]:
     """At once on commit of a block, and every 5 minutes: held and open slots under a block."""
+    where = UUID(facility_id) if facility_id else None
     withdrawn = blocked = 0
-    while done := holds.withdraw_blocked(now=clock.now(), limit=LIMIT):
+    while done := holds.withdraw_blocked(now=clock.now(), limit=LIMIT, facility_id=where):
         withdrawn += done
-    while done := blocks.apply(now=clock.now(), limit=LIMIT):
+    while done := blocks.apply(now=clock.now(), limit=LIMIT, facility_id=where):
         blocked += done
     return {"holds": withdrawn, "slots": blocked}
 

@@ -2,7 +2,16 @@
 
 from django.urls import path
 
-from waitlist.api import entries, holds, invites, notes, offers, policies, slots
+from waitlist.api import (
+    entries,
+    explanations,
+    holds,
+    invites,
+    notes,
+    offers,
+    policies,
+    slots,
+)
 
 urlpatterns = [
     path("slots/", slots.SlotsOrWaitlistView.as_view(), name="slot-list"),
@@ -15,11 +24,21 @@ urlpatterns = [
         notes.StillInterestedView.as_view(),
         name="waitlist-still-interested",
     ),
+    path(
+        "waitlists/<uuid:id>/explain",
+        explanations.EntryExplanationView.as_view(),
+        name="waitlist-explain",
+    ),
     path("waitlists/<uuid:id>/promote", invites.PromoteView.as_view(), name="waitlist-promote"),
     path(
         "patients/<uuid:id>/waitlists",
         entries.PatientEntriesView.as_view(),
         name="patient-waitlists",
+    ),
+    path(
+        "slots/<uuid:id>/waitlist/explain",
+        explanations.SlotExplanationView.as_view(),
+        name="slot-explain",
     ),
     path("slots/<uuid:id>/waitlist/invite", invites.SlotInviteView.as_view(), name="slot-invite"),
     path(

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -67,14 +67,18 @@ def _check_wishes(*, entry: WaitlistEntry, tenant_id: UUID) -> None:
         raise ValidationError({"preferred_days": "Give a list of weekdays, 1 (Monday) to 7."})
     if isinstance(entry.urgency, float):
         raise ValidationError({"urgency": "Give a whole number."})
+    for name in ("earliest", "latest"):
+        at = getattr(entry, name)
+        if at is None:
+            continue
+        if not isinstance(at, datetime) or at.utcoffset() is None:
+            raise ValidationError({name: "Give a time with its offset from UTC."})
+        if abs(at - entry.joined_at) > FARTHEST:
+            raise ValidationError({name: "This is too far away."})
     entry.clean_fields(
         exclude={field.name for field in entry._meta.fields} - WISHES  # ids are checked below
     )
     _check_metadata(entry=entry)
-    for name in ("earliest", "latest"):
-        at = getattr(entry, name)
-        if at is not None and at - entry.joined_at > FARTHEST:
-            raise ValidationError({name: "This is too far away."})
     if entry.earliest and entry.latest and entry.latest <= entry.earliest:
         raise ValidationError({"latest": "The latest time is after the earliest."})
     if entry.provider_required and entry.provider_id is None:

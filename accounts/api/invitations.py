@@ -10,8 +10,9 @@ from rest_framework.response import Response
 
 from accounts import invitations, rows
 from accounts.bodies import Body
+from accounts.filters import SortFilter
 from accounts.models import Invitation
-from accounts.views import RowsView, RowView
+from accounts.views import RowsView, RowView, wanted_version
 from audit import clock
 
 
@@ -34,11 +35,11 @@ class NewInvitationSerializer(InvitationSerializer):
 
 
 class InvitationFilter(filters.FilterSet):  # type: ignore[misc]
-    role = filters.ChoiceFilter(choices=Invitation.Role)
+    role = filters.ChoiceFilter(choices=Invitation.Role.choices)
     accepted = filters.BooleanFilter(
         field_name="accepted_at", lookup_expr="isnull", exclude=True, label="Whether it was used."
     )
-    sort = filters.OrderingFilter(fields=("created_at", "expires_at"))
+    sort = SortFilter(fields=("created_at", "expires_at"))
 
 
 class InvitationsView(RowsView):
@@ -76,5 +77,5 @@ class InvitationView(RowView):
 
     def delete(self, request: Request, id: UUID) -> Response:
         """Take an invitation back; its link ends."""
-        rows.remove(rows=self.rows(), id=id)
+        rows.remove(rows=self.rows(), id=id, version=wanted_version(request=request))
         return Response(status=204)

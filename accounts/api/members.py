@@ -9,7 +9,7 @@ from rest_framework.response import Response
 
 from accounts import members
 from accounts.bodies import Body
-from accounts.filters import SearchFilter
+from accounts.filters import SearchFilter, SortFilter
 from accounts.models import Membership
 from accounts.views import RowsView, RowView, wanted_version
 from audit import clock
@@ -28,8 +28,8 @@ class MemberSerializer(Body, serializers.ModelSerializer[Membership]):
 
 class MemberFilter(filters.FilterSet):  # type: ignore[misc]
     search = SearchFilter(columns=("user__name", "user__email"))
-    role = filters.ChoiceFilter(choices=Membership.Role)
-    sort = filters.OrderingFilter(fields={"user__name": "name", "created_at": "created_at"})
+    role = filters.ChoiceFilter(choices=Membership.Role.choices)
+    sort = SortFilter(fields={"user__name": "name", "created_at": "created_at"})
 
 
 class MembersView(RowsView):
@@ -43,6 +43,7 @@ class MembersView(RowsView):
 
 class MemberView(RowView):
     serializer_class = MemberSerializer
+    problems: ClassVar = dict.fromkeys(("PATCH", "DELETE"), (members.LastAdmin,))
     noun: ClassVar[str] = "member"
 
     def rows(self) -> QuerySet[Membership]:

@@ -26,17 +26,16 @@ offered AS (
 held AS (
     UPDATE scheduling_slot AS slot
     SET status = 'held'
-    FROM pair
-    WHERE slot.id = pair.slot_id
-    RETURNING slot.id, slot.provider_id
+    FROM hold
+    WHERE slot.id = hold.slot_id
+    RETURNING hold.*, slot.provider_id
 )
 INSERT INTO audit_event (
     tenant_id, kind, subject_type, subject_id, actor_type, actor_id, entry_id, hold_id, slot_id,
     facility_id, provider_id, previous_status, new_status, data, at
 )
 SELECT
-    hold.tenant_id, 'waitlist.hold_offered', 'hold', hold.id, 'system', NULL, hold.entry_id, hold.id,
-    hold.slot_id, hold.facility_id, held.provider_id, NULL, 'offered',
-    jsonb_build_object('source', hold.source, 'score', hold.score, 'expires_at', hold.expires_at), $5
-FROM hold
-JOIN held ON held.id = hold.slot_id
+    tenant_id, 'waitlist.hold_offered', 'hold', id, 'system', NULL, entry_id, id, slot_id, facility_id,
+    provider_id, NULL, 'offered',
+    jsonb_build_object('source', source, 'score', score, 'expires_at', expires_at), $5
+FROM held

@@ -22,7 +22,7 @@ from scheduling.models import Appointment, AvailabilityRule, Facility, Patient, 
 from waitlist import entries, holds, ranking
 from waitlist.models import ACTIVE, Hold, WaitlistEntry, WaitlistPolicy
 
-FILL = ("waitlist.tasks.fill_facility", "waitlist.tasks.fill_open_slots")
+FILL = ("waitlist.tasks.fill_facility", "waitlist.tasks.fill_facilities")
 EXPIRE = ("waitlist.tasks.expire_holds",)
 
 #: Seconds until a step that the processes take counts as not seen; they need far less.

@@ -17,24 +17,15 @@ from unfold.widgets import (
 )
 
 from accounts.admin import IdSelect
-from audit.columns import span
-from audit.pages import FunctionForm, RowForm
+from audit.clock import span
+from audit.pages import FunctionForm
+from scheduling import appointments
 from scheduling.models import (
     Appointment,
     AvailabilityRule,
     Patient,
-    ProviderFacility,
     Slot,
     TimeBlock,
-)
-
-#: Why an appointment is cancelled: codes, since the reason is in the event log.
-REASONS = (
-    ("patient_request", "The patient asked for it"),
-    ("provider_unavailable", "The provider is not available"),
-    ("facility_closed", "The facility is closed"),
-    ("booked_by_mistake", "It was booked by mistake"),
-    ("other", "Another reason"),
 )
 
 #: How many open slots a form offers.
@@ -44,7 +35,7 @@ OFFERED = 100
 class ReasonForm(forms.Form):
     """Why an appointment is cancelled."""
 
-    reason = forms.ChoiceField(choices=REASONS, widget=UnfoldAdminSelectWidget)
+    reason = forms.ChoiceField(choices=appointments.REASONS, widget=UnfoldAdminSelectWidget)
 
 
 class PatientForm(forms.Form):
@@ -106,36 +97,6 @@ def choose_slot(*, row: Any, now: datetime) -> Callable[[QueryDict | None], Slot
         period__startswith__gt=now,
     ).select_related("facility", "provider", "service")
     return lambda data: SlotForm(data, slots=slots.order_by("period", "pk")[:OFFERED])
-
-
-class PostingForm(RowForm):
-    """A provider's place of work."""
-
-    class Meta:
-        model = ProviderFacility
-        fields = ("facility",)
-
-    def clean(self) -> dict[str, Any] | None:
-        """Refuse a facility of another tenant than the provider's."""
-        cleaned = super().clean() or {}
-        facility, tenant_id = cleaned.get("facility"), self.instance.provider.tenant_id
-        if facility is not None and facility.tenant_id != tenant_id:
-            self.add_error("facility", f"There is no facility {facility.pk}.")
-        self.instance.tenant_id = tenant_id
-        return cleaned
-
-
-class ProviderForm(RowForm):
-    """A provider, who may be one of the tenant's members."""
-
-    def clean(self) -> dict[str, Any] | None:
-        """Refuse a user who is no member of the provider's tenant."""
-        cleaned = super().clean() or {}
-        user, tenant = cleaned.get("user"), cleaned.get("tenant")
-        tenant_id = tenant.pk if tenant else self.instance.tenant_id
-        if user is not None and tenant_id not in user.roles:
-            self.add_error("user", f"{user} is no member of the tenant.")
-        return cleaned
 
 
 class RuleForm(FunctionForm):

@@ -11,12 +11,9 @@ from unfold.widgets import UnfoldAdminSelect2Widget
 from accounts.admin import TenantAdmin, TenantFilter, TenantInline
 from audit import clock
 from audit.columns import Column, label, link, rows
+from audit.filters import LevelFilter
 from audit.pages import Rows, actor, arguments
-from scheduling import patients, zones
-from scheduling.admin.forms import (
-    PostingForm,
-    ProviderForm,
-)
+from scheduling import facilities, patients, providers, zones
 from scheduling.models import (
     Facility,
     Patient,
@@ -67,13 +64,20 @@ class FacilityAdmin(TenantAdmin):
             choices=[("", "Select value"), *names], widget=UnfoldAdminSelect2Widget
         )
 
+    def save_model(self, request: HttpRequest, obj: Facility, form: Any, change: bool) -> None:
+        """Add or change the facility; coming slots of one that closes retire."""
+        given, who = arguments(form=form, changed=change), actor(request=request)
+        if not change:
+            obj.pk = facilities.add(tenant_id=given.pop("tenant_id"), values=given).pk
+        elif given:
+            facilities.change(facility_id=obj.pk, changes=given, actor=who, now=clock.now())
+
 
 class PostingInline(TenantInline):
     """Where a provider works."""
 
     model = ProviderFacility
     adds = True
-    form = PostingForm
     autocomplete_fields = ("facility",)
     fields = ("facility",)
 
@@ -84,7 +88,6 @@ class ProviderAdmin(TenantAdmin):
 
     adds = edits = True
     subject = "provider"
-    form = ProviderForm
     list_display = ("name", "places", "is_active")
     list_filter = ("is_active", ("facilities", TenantFilter))
     search_fields = ("name",)
@@ -99,6 +102,28 @@ class ProviderAdmin(TenantAdmin):
     def places(self, row: Provider) -> str:
         """Name where they work."""
         return ", ".join(facility.name for facility in row.facilities.all())
+
+    def save_model(self, request: HttpRequest, obj: Provider, form: Any, change: bool) -> None:
+        """Add or change the provider; coming slots of one who stops retire."""
+        given, who = arguments(form=form, changed=change), actor(request=request)
+        if not change:
+            tenant_id = given.pop("tenant_id")
+            obj.pk = providers.add(tenant_id=tenant_id, values=given, facility_ids=()).pk
+        elif given:
+            providers.change(provider_id=obj.pk, changes=given, actor=who, now=clock.now())
+
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
+        """Let them work at more places; the slots that their rules make there follow."""
+        formset.new_objects, formset.changed_objects, formset.deleted_objects = [], [], []
+        added = [
+            one.cleaned_data["facility"].pk for one in formset.extra_forms if one.has_changed()
+        ]
+        if added:
+            provider, who = form.instance, actor(request=request)
+            places = [*provider.facilities.values_list("pk", flat=True), *added]
+            providers.change(
+                provider_id=provider.pk, changes={}, facility_ids=places, actor=who, now=clock.now()
+            )
 
 
 @admin.register(ProviderFacility)
@@ -130,7 +155,7 @@ class PatientAdmin(TenantAdmin):
     subject = "patient"
     history_by = "subject_id"
     list_display = ("name", "email", "phone", "tier", "chronic_condition", "external_ref")
-    list_filter = ("tier", "chronic_condition", "language")
+    list_filter = (("tier", LevelFilter), "chronic_condition", "language")
     search_fields = ("name", "email", "phone", "external_ref")
     ordering = ("name", "pk")
     readonly_fields = ("erased_at",)

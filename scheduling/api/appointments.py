@@ -12,9 +12,9 @@ from rest_framework.response import Response
 from accounts import rows
 from accounts.bodies import Body
 from accounts.roles import Role
-from accounts.views import RowsView, RowView
+from accounts.views import RowsView, RowView, wanted_version
 from audit import clock
-from scheduling import appointments, scopes
+from scheduling import appointments, scopes, slots
 from scheduling.api.slots import TimesFilter
 from scheduling.models import Appointment
 
@@ -53,15 +53,16 @@ class MoveSerializer(Body):
 
 class AppointmentFilter(TimesFilter):
     patient = filters.UUIDFilter(field_name="patient_id")
-    status = filters.ChoiceFilter(choices=Appointment.Status)
+    status = filters.ChoiceFilter(choices=Appointment.Status.choices)
 
 
 class AppointmentsView(RowsView):
     serializer_class = AppointmentSerializer
     filterset_class = AppointmentFilter
+    problems: ClassVar = {"POST": (*slots.UNCLAIMABLE, appointments.PatientBusy)}
 
     def rows(self) -> QuerySet[Appointment]:
-        return scopes.appointments(caller=self.caller).order_by("period", "id")
+        return scopes.appointments(caller=self.caller).order_by("period__startswith", "id")
 
     @extend_schema(request=BookingSerializer, responses={201: AppointmentSerializer})
     def post(self, request: Request) -> Response:
@@ -91,15 +92,24 @@ class AppointmentView(RowView):
 
     def change(self, id: UUID, function: Callable[..., Appointment], **given: Any) -> Response:
         """Do something to an appointment that the caller sees, and answer what it is then."""
-        row = function(appointment_id=id, actor=self.caller.actor, now=clock.now(), **given)
+        row = function(
+            appointment_id=id,
+            actor=self.caller.actor,
+            now=clock.now(),
+            version=wanted_version(request=self.request),
+            **given,
+        )
         return self.show(row=row)
 
 
 class _ActionView(AppointmentView):
+    updates: ClassVar[bool] = True
     http_method_names: ClassVar[list[str]] = ["post"]  # type: ignore[misc]
 
 
 class CancelView(_ActionView):
+    problems: ClassVar = {"POST": (appointments.NotBooked,)}
+
     @extend_schema(request=CancellationSerializer, responses=AppointmentSerializer)
     def post(self, request: Request, id: UUID) -> Response:
         """Cancel an appointment; its slot is free for who waits."""
@@ -110,6 +120,10 @@ class CancelView(_ActionView):
 
 
 class RescheduleView(_ActionView):
+    problems: ClassVar = {
+        "POST": (*slots.UNCLAIMABLE, appointments.NotBooked, appointments.PatientBusy)
+    }
+
     @extend_schema(request=MoveSerializer, responses=AppointmentSerializer)
     def post(self, request: Request, id: UUID) -> Response:
         """Move an appointment to another slot; the old one is free for who waits."""
@@ -122,6 +136,8 @@ class RescheduleView(_ActionView):
 
 
 class CompleteView(_ActionView):
+    problems: ClassVar = {"POST": (appointments.NotBooked, appointments.NotBegun)}
+
     @extend_schema(request=None, responses=AppointmentSerializer)
     def post(self, request: Request, id: UUID) -> Response:
         """Note that the patient came."""
@@ -130,6 +146,8 @@ class CompleteView(_ActionView):
 
 
 class NoShowView(_ActionView):
+    problems: ClassVar = {"POST": (appointments.NotBooked, appointments.NotBegun)}
+
     @extend_schema(request=None, responses=AppointmentSerializer)
     def post(self, request: Request, id: UUID) -> Response:
         """Note that the patient did not come."""

@@ -9,11 +9,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.bodies import Body
-from accounts.views import RowsView, RowView
+from accounts.filters import SortFilter
+from accounts.views import RowsView, RowView, wanted_version
 from audit import clock
 from scheduling import blocks
 from scheduling.api.appointments import AppointmentSerializer
-from scheduling.api.rules import check_references
+from scheduling.api.rules import but_same, check_references
+from scheduling.blocks import Blocked
 from scheduling.models import TimeBlock
 
 
@@ -52,7 +54,7 @@ class BlockFilter(filters.FilterSet):  # type: ignore[misc]
     to = filters.IsoDateTimeFilter(
         field_name="period", lookup_expr="startswith__lt", label="Begins before."
     )
-    sort = filters.OrderingFilter(fields={"period": "starts_at", "created_at": "created_at"})
+    sort = SortFilter(fields={"period": "starts_at", "created_at": "created_at"})
 
 
 class BlocksView(RowsView):
@@ -80,9 +82,7 @@ class BlocksView(RowsView):
             now=clock.now(),
         )
         made.block.refresh_from_db()
-        response = self.made(row=made.block)
-        response.data["conflicts"] = AppointmentSerializer(made.conflicts, many=True).data
-        return response
+        return _with_conflicts(response=self.made(row=made.block), blocked=made)
 
 
 class BlockView(RowView):
@@ -92,8 +92,36 @@ class BlockView(RowView):
     def rows(self) -> QuerySet[TimeBlock]:
         return TimeBlock.objects.filter(tenant=self.caller.tenant_id)
 
+    @extend_schema(responses=BlockedSerializer)
+    def patch(self, request: Request, id: UUID) -> Response:
+        """Move a block or change its reason; slots follow, what is booked is answered."""
+        block = self.find(id)
+        given = self.read(partial=True)
+        check_references(caller=self.caller, values=given)
+        period = given.pop("period", {})
+        times = {"lower": "starts_at", "upper": "ends_at"}
+        changes = given | {times[bound]: at for bound, at in period.items()}
+        changed = blocks.change(
+            block_id=id,
+            changes=but_same(changes=changes, row=block),
+            actor=self.caller.actor,
+            now=clock.now(),
+            version=wanted_version(request=request),
+        )
+        return _with_conflicts(response=self.show(row=changed.block), blocked=changed)
+
     def delete(self, request: Request, id: UUID) -> Response:
         """Take a block away: its slots open again, unless another block overlaps them."""
         self.find(id)
-        blocks.remove(block_id=id, actor=self.caller.actor, now=clock.now())
+        blocks.remove(
+            block_id=id,
+            actor=self.caller.actor,
+            now=clock.now(),
+            version=wanted_version(request=request),
+        )
         return Response(status=204)
+
+
+def _with_conflicts(*, response: Response, blocked: Blocked) -> Response:
+    response.data["conflicts"] = AppointmentSerializer(blocked.conflicts, many=True).data
+    return response

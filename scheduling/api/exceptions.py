@@ -8,10 +8,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.bodies import Body
-from accounts.views import RowsView, RowView, read
+from accounts.filters import SortFilter
+from accounts.views import RowsView, RowView, read, wanted_version
 from audit import clock
 from scheduling import exceptions
-from scheduling.api.rules import check_references
+from scheduling.api.rules import but_same, check_references
 from scheduling.models import AvailabilityException
 
 
@@ -33,10 +34,10 @@ class ExceptionSerializer(Body, serializers.ModelSerializer[AvailabilityExceptio
 class ExceptionFilter(filters.FilterSet):  # type: ignore[misc]
     facility = filters.UUIDFilter(field_name="facility_id")
     provider = filters.UUIDFilter(field_name="provider_id")
-    kind = filters.ChoiceFilter(choices=AvailabilityException.Kind)
+    kind = filters.ChoiceFilter(choices=AvailabilityException.Kind.choices)
     locals()["from"] = filters.DateFilter(field_name="date", lookup_expr="gte", label="First date.")
     to = filters.DateFilter(field_name="date", lookup_expr="lte", label="Last date.")
-    sort = filters.OrderingFilter(fields=("date", "created_at"))
+    sort = SortFilter(fields=("date", "created_at"))
 
 
 class ExceptionsView(RowsView):
@@ -61,8 +62,27 @@ class ExceptionView(RowView):
     def rows(self) -> QuerySet[AvailabilityException]:
         return AvailabilityException.objects.filter(tenant=self.caller.tenant_id)
 
+    def patch(self, request: Request, id: UUID) -> Response:
+        """Change what counts on the date, or the date; coming slots follow, unless claimed."""
+        exception = self.find(id)
+        changes = self.read(partial=True)
+        check_references(caller=self.caller, values=changes)
+        row = exceptions.change(
+            exception_id=id,
+            changes=but_same(changes=changes, row=exception),
+            actor=self.caller.actor,
+            now=clock.now(),
+            version=wanted_version(request=request),
+        )
+        return self.show(row=row)
+
     def delete(self, request: Request, id: UUID) -> Response:
         """Let the rules of the date count again."""
         self.find(id)
-        exceptions.remove(exception_id=id, actor=self.caller.actor, now=clock.now())
+        exceptions.remove(
+            exception_id=id,
+            actor=self.caller.actor,
+            now=clock.now(),
+            version=wanted_version(request=request),
+        )
         return Response(status=204)

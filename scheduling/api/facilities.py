@@ -8,7 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.bodies import Body
-from accounts.filters import SearchFilter
+from accounts.filters import SearchFilter, SortFilter
 from accounts.views import RowsView, RowView, read, wanted_version
 from audit import clock
 from scheduling import facilities, scopes, zones
@@ -38,7 +38,7 @@ class FacilitySerializer(Body, serializers.ModelSerializer[Facility]):
 
 class FacilityFilter(filters.FilterSet):  # type: ignore[misc]
     search = SearchFilter(columns=("name", "slug", "city"))
-    sort = filters.OrderingFilter(fields=("name", "created_at"))
+    sort = SortFilter(fields=("name", "created_at"))
 
     class Meta:
         model = Facility

@@ -9,7 +9,7 @@ from rest_framework.response import Response
 
 from accounts import rows
 from accounts.bodies import Body
-from accounts.filters import SearchFilter
+from accounts.filters import SearchFilter, SortFilter
 from accounts.views import RowsView, RowView, read, wanted_version
 from audit import clock
 from scheduling import patients, scopes
@@ -37,7 +37,7 @@ class PatientFilter(filters.FilterSet):  # type: ignore[misc]
     external_ref = filters.CharFilter(label="Exactly this reference.")
     tier = filters.NumberFilter(min_value=0, max_value=3)
     chronic_condition = filters.BooleanFilter()
-    sort = filters.OrderingFilter(fields=("name", "created_at"))
+    sort = SortFilter(fields=("name", "created_at"))
 
 
 class PatientsView(RowsView):
@@ -55,6 +55,7 @@ class PatientsView(RowsView):
 
 class PatientView(RowView):
     serializer_class = PatientSerializer
+    problems: ClassVar = {"DELETE": (rows.InUse,)}
     noun: ClassVar[str] = "patient"
 
     def rows(self) -> QuerySet[Patient]:
@@ -75,5 +76,6 @@ class PatientView(RowView):
 
     def delete(self, request: Request, id: UUID) -> Response:
         """Delete a patient made by mistake, whom nothing refers to."""
-        rows.remove(rows=self.rows(), id=id, version=wanted_version(request=request))
+        self.find(id)
+        patients.remove(patient_id=id, version=wanted_version(request=request))
         return Response(status=204)

@@ -8,7 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.bodies import Body
-from accounts.filters import SearchFilter
+from accounts.filters import SearchFilter, SortFilter
 from accounts.models import Membership
 from accounts.roles import Caller
 from accounts.views import RowsView, RowView, read, wanted_version
@@ -45,7 +45,7 @@ class ProviderSerializer(Body, serializers.ModelSerializer[Provider]):
 class ProviderFilter(filters.FilterSet):  # type: ignore[misc]
     search = SearchFilter(columns=("name",))
     facility = filters.UUIDFilter(field_name="facilities", label="Who works there.")
-    sort = filters.OrderingFilter(fields=("name", "created_at"))
+    sort = SortFilter(fields=("name", "created_at"))
 
     class Meta:
         model = Provider

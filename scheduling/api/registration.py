@@ -3,17 +3,21 @@ from uuid import UUID
 
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
+from rest_framework.exceptions import Throttled
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts import invitations, limits, rows
 from accounts.bodies import Body
-from accounts.invitations import Accepted
+from accounts.invitations import Accepted, InvitationOver
+from accounts.members import AlreadyMember
 from accounts.models import Invitation, Language, phone_validator
 from accounts.views import ApiView
 from audit import clock
+from audit.errors import NotFound
 from scheduling import registration, scopes
 from scheduling.api.tokens import OpenView
+from scheduling.registration import HasLogin, NoAddress
 
 
 class RegistrationSerializer(Body):
@@ -61,7 +65,7 @@ class JoinedSerializer(serializers.Serializer[dict[str, str]]):
 
 
 class RegisterView(OpenView):
-    problems: ClassVar = {"POST": frozenset({404, 429})}
+    problems: ClassVar = {"POST": (NotFound, Throttled)}
 
     @extend_schema(request=RegistrationSerializer, responses={202: SentSerializer})
     def post(self, request: Request) -> Response:
@@ -77,7 +81,7 @@ class RegisterView(OpenView):
 
 
 class ConfirmView(OpenView):
-    problems: ClassVar = {"POST": frozenset({404, 409, 429})}
+    problems: ClassVar = {"POST": (InvitationOver, HasLogin, Throttled)}
 
     @extend_schema(request=ConfirmationSerializer, responses={201: JoinedSerializer})
     def post(self, request: Request) -> Response:
@@ -92,7 +96,10 @@ class ConfirmView(OpenView):
 
 
 class AcceptView(OpenView):
-    problems: ClassVar = {"GET": frozenset({404, 429}), "POST": frozenset({404, 409, 429})}
+    problems: ClassVar = {
+        "GET": (InvitationOver, Throttled),
+        "POST": (InvitationOver, AlreadyMember, HasLogin, Throttled),
+    }
 
     @extend_schema(responses=OfferedSerializer)
     def get(self, request: Request, token: str) -> Response:
@@ -110,6 +117,8 @@ class AcceptView(OpenView):
 
 
 class PatientInviteView(ApiView):
+    problems: ClassVar = {"POST": (HasLogin, NoAddress)}
+
     @extend_schema(request=None, responses={202: SentSerializer})
     def post(self, request: Request, id: UUID) -> Response:
         """Mail a patient the link that gives them a login."""

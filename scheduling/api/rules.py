@@ -1,7 +1,6 @@
 from typing import Any, ClassVar
 from uuid import UUID
 
-from django.db import transaction
 from django.db.models import QuerySet
 from django_filters import rest_framework as filters
 from rest_framework import serializers
@@ -10,11 +9,11 @@ from rest_framework.response import Response
 
 from accounts import rows
 from accounts.bodies import Body
+from accounts.filters import SortFilter
 from accounts.roles import Caller
 from accounts.views import RowsView, RowView, read, wanted_version
 from audit import clock
-from audit.errors import check_version
-from scheduling import generation, rules, scopes
+from scheduling import rules, scopes
 from scheduling.models import AvailabilityRule
 
 
@@ -40,7 +39,7 @@ class RuleFilter(filters.FilterSet):  # type: ignore[misc]
     service = filters.UUIDFilter(field_name="service_id")
     weekday = filters.NumberFilter(min_value=1, max_value=7)
     is_active = filters.BooleanFilter()
-    sort = filters.OrderingFilter(fields=("weekday", "start_time", "created_at"))
+    sort = SortFilter(fields=("weekday", "start_time", "created_at"))
 
 
 class RulesView(RowsView):
@@ -70,29 +69,32 @@ class RuleView(RowView):
         rule = self.find(id)
         changes = self.read(partial=True)
         check_references(caller=self.caller, values=changes)
-        for name in ("facility_id", "provider_id"):
-            if changes.get(name) == getattr(rule, name):
-                del changes[name]
-        return self._change(rule, changes)
+        return self._change(rule, but_same(changes=changes, row=rule))
 
     def delete(self, request: Request, id: UUID) -> Response:
         """End a rule: slots refer to it, so it is no longer active."""
         self._change(self.find(id), {"is_active": False})
         return Response(status=204)
 
-    @transaction.atomic
     def _change(self, rule: AvailabilityRule, changes: dict[str, Any]) -> Response:
-        version = wanted_version(request=self.request)
-        if version is not None:  # the locks that `rules.change` takes, so that it stays this one
-            generation.lock(facility=rule.facility, provider_id=rule.provider_id)
-            rule.refresh_from_db(fields=["version"])
-            check_version(version=rule.version, wanted=version)
-        if not changes:
-            return self.show(row=rule)
         row = rules.change(
-            rule_id=rule.pk, changes=changes, actor=self.caller.actor, now=clock.now()
+            rule_id=rule.pk,
+            changes=changes,
+            actor=self.caller.actor,
+            now=clock.now(),
+            version=wanted_version(request=self.request),
         )
         return self.show(row=row)
+
+
+def but_same(*, changes: dict[str, Any], row: Any) -> dict[str, Any]:
+    """Leave out the facility and the provider where they stay the same: they cannot change."""
+    fixed = ("facility_id", "provider_id")
+    return {
+        name: value
+        for name, value in changes.items()
+        if name not in fixed or value != getattr(row, name)
+    }
 
 
 def check_references(*, caller: Caller, values: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from rest_framework.response import Response
 
 from accounts import rows
 from accounts.bodies import Body
-from accounts.filters import SearchFilter
+from accounts.filters import SearchFilter, SortFilter
 from accounts.views import RowsView, RowView, read, wanted_version
 from scheduling import scopes
 from scheduling.models import Service
@@ -26,7 +26,7 @@ class ServiceSerializer(Body, serializers.ModelSerializer[Service]):
 
 class ServiceFilter(filters.FilterSet):  # type: ignore[misc]
     search = SearchFilter(columns=("name",))
-    sort = filters.OrderingFilter(fields=("name", "duration", "created_at"))
+    sort = SortFilter(fields=("name", "duration", "created_at"))
 
 
 class ServicesView(RowsView):
@@ -44,6 +44,7 @@ class ServicesView(RowsView):
 
 class ServiceView(RowView):
     serializer_class = ServiceSerializer
+    problems: ClassVar = {"DELETE": (rows.InUse,)}
     noun: ClassVar[str] = "service"
 
     def rows(self) -> QuerySet[Service]:

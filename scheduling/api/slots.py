@@ -12,6 +12,7 @@ from rest_framework.response import Response
 
 from accounts import rows
 from accounts.bodies import Body
+from accounts.filters import SortFilter
 from accounts.roles import Role
 from accounts.views import ApiView, RowsView, RowView, read
 from audit import clock
@@ -54,11 +55,12 @@ class TimesFilter(filters.FilterSet):  # type: ignore[misc]
     to = filters.IsoDateTimeFilter(
         field_name="period", lookup_expr="startswith__lt", label="Begins before."
     )
-    sort = filters.OrderingFilter(fields={"period": "starts_at", "created_at": "created_at"})
+    # Ids sort by the time of their making.
+    sort = SortFilter(fields={"period__startswith": "starts_at", "id": "created_at"})
 
 
 class SlotFilter(TimesFilter):
-    status = filters.ChoiceFilter(choices=Slot.Status)
+    status = filters.ChoiceFilter(choices=Slot.Status.choices)
 
 
 class SlotsView(RowsView):
@@ -68,7 +70,7 @@ class SlotsView(RowsView):
     filterset_class = SlotFilter
 
     def rows(self) -> QuerySet[Slot]:
-        found = scopes.slots(caller=self.caller).order_by("period", "id")
+        found = scopes.slots(caller=self.caller).order_by("period__startswith", "id")
         if self.caller.role == Role.PATIENT:
             return slots.bookable(rows=found, now=clock.now())
         return found
@@ -84,6 +86,7 @@ class SlotView(RowView):
 
 class ReserveView(ApiView, GenericAPIView[Slot]):
     serializer_class = ReservationSerializer
+    problems: ClassVar = {"POST": slots.UNCLAIMABLE}
 
     @extend_schema(responses=SlotSerializer)
     def post(self, request: Request, id: UUID) -> Response:
@@ -98,6 +101,8 @@ class ReserveView(ApiView, GenericAPIView[Slot]):
 
 
 class ReleaseView(ApiView):
+    problems: ClassVar = {"POST": (slots.NotReserved,)}
+
     @extend_schema(request=None, responses=SlotSerializer)
     def post(self, request: Request, id: UUID) -> Response:
         """Give a reservation up; a patient only their own."""

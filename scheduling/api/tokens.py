@@ -2,6 +2,7 @@ from typing import ClassVar
 
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
+from rest_framework.exceptions import Throttled
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -53,7 +54,7 @@ class OpenView(ApiView):
 
 
 class TokenView(OpenView):
-    problems: ClassVar = {"POST": frozenset({401, 429})}
+    problems: ClassVar = {"POST": (callers.BadCredentials, Throttled)}
 
     @extend_schema(request=CredentialsSerializer, responses=TokensSerializer)
     def post(self, request: Request) -> Response:
@@ -67,7 +68,7 @@ class TokenView(OpenView):
 
 
 class RefreshView(OpenView):
-    problems: ClassVar = {"POST": frozenset({401})}
+    problems: ClassVar = {"POST": (callers.BadToken,)}
 
     @extend_schema(request=RefreshSerializer, responses=AccessSerializer)
     def post(self, request: Request) -> Response:

@@ -1,4 +1,4 @@
--- Coming open slots that a block overlaps. Takes no lock.
+-- Coming open slots that a block overlaps, at one facility where it is given. Takes no lock.
 SELECT slot.id
 FROM scheduling_timeblock AS block
 JOIN scheduling_slot AS slot
@@ -6,6 +6,7 @@ JOIN scheduling_slot AS slot
     AND (block.provider_id IS NULL OR block.provider_id = slot.provider_id)
     AND block.period && slot.period
 WHERE slot.status = 'open'
+    AND (%(facility)s::uuid IS NULL OR block.facility_id = %(facility)s)
     AND upper(block.period) > %(now)s
     AND lower(slot.period) > %(now)s
     AND lower(slot.period) < upper(block.period)

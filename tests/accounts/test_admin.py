@@ -32,6 +32,7 @@ pytestmark = pytest.mark.django_db
 
 ADDED_BY_STAFF: set[type[Model]] = {
     Facility, Provider, Service, Patient, AvailabilityRule, AvailabilityException, TimeBlock,
+    WaitlistEntry,
 }  # fmt: skip
 ADDED_BY_ADMINS = ADDED_BY_STAFF | {Membership}
 ADDED = ADDED_BY_ADMINS | {Tenant, User}
@@ -150,21 +151,30 @@ def test_admins_add_members(client: Client, seed: Seed) -> None:
     assert send(client, url(Membership, "add"), **{**new, "email": "new@example.com"})[0] == {}
     made = User.objects.get(email="new@example.com")
     assert (made.name, made.has_usable_password(), made.is_staff) == ("X", False, True)
+    told = Event.objects.filter(
+        kind="access.joined", actor_id=seed.admin.pk, tenant_id=seed.tenant.pk
+    )
+    assert list(told.order_by("pk").values_list("subject_id", flat=True)) == [known.pk, made.pk]
 
 
 def test_admins_change_and_remove_members(client: Client, seed: Seed) -> None:
-    """At once, and everybody but themselves."""
+    """At once, and each change is in the log; somebody stays admin."""
     client.force_login(seed.admin)
     staff = Membership.objects.get(user=seed.staff)
     own = Membership.objects.get(user=seed.admin)
     assert send(client, url(Membership, "change", staff.pk), role="provider")[0] == {}
     staff.refresh_from_db()
     assert staff.role == "provider"
-    assert client.post(url(Membership, "change", own.pk), {"role": "staff"}).status_code == 403
+    errors, _ = send(client, url(Membership, "change", own.pk), role="staff")
+    assert errors == {"__all__": ["member: This is the tenant's only admin."]}
     told = act(client, "remove", own, staff)
-    assert told[0].endswith("user: One does not remove oneself.")
+    assert told[0].endswith("member: This is the tenant's only admin.")
     assert told[1] == "Removed: 1 of 2."
     assert list(Membership.objects.filter(user__in=[seed.staff, seed.admin])) == [own]
+    events = Event.objects.filter(subject_id=seed.staff.pk, actor_id=seed.admin.pk)
+    assert [(one.kind, one.data) for one in events.order_by("pk")] == [
+        ("access.changed", {"role": "provider"}), ("access.removed", {"role": "provider"})
+    ]  # fmt: skip
 
 
 def test_staff_know_no_members(client: Client, seed: Seed) -> None:
@@ -184,6 +194,14 @@ def test_superusers_make_users_and_tenants(client: Client, superuser: User) -> N
     made = User.objects.get(email="one@example.com")
     assert made.check_password("a-long-Secret-1")
     assert client.get(reverse("admin:auth_user_password_change", args=[made.pk])).status_code == 200
+    other = factories.TenantFactory.create()
+    inline = {"memberships-TOTAL_FORMS": "1", "memberships-INITIAL_FORMS": "0",
+              "memberships-0-tenant": other.pk, "memberships-0-role": "staff",
+              "memberships-0-user": made.pk}  # fmt: skip
+    data = {"email": made.email, "name": "One", "language": "en", "is_active": "on", **inline}
+    assert send(client, url(User, "change", made.pk), **data)[0] == {}
+    assert Membership.objects.get(user=made).tenant == other
+    assert Event.objects.get(kind="access.joined").subject_id == made.pk
     tenant = {"name": "New", "slug": "new", "kind": "salon"}
     assert send(client, url(Tenant, "add"), **tenant)[0] == {}
     assert "slug" in send(client, url(Tenant, "add"), **tenant)[0]

@@ -118,6 +118,32 @@ def test_values_that_are_not_valid_are_named(staff: Api, body: Any, fields: list
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize("sort", ["", ",", "name,", ",name", "colour", "name,colour"])
+def test_a_sort_that_says_nothing_or_too_much_is_refused(staff: Api, sort: str) -> None:
+    response = staff.get("services/", {"sort": sort})
+    assert problem(response, 400, "invalid")["errors"][0]["field"] == "sort"
+
+
+@pytest.mark.django_db
+def test_what_is_alike_has_one_order(staff: Api, facility: Facility) -> None:
+    """So that no two pages overlap, and one way is the other's reverse."""
+    for n in range(6):
+        ServiceFactory.create(tenant=facility.tenant, name=f"S{n}")
+    pages = [
+        [
+            row["id"]
+            for page in (1, 2, 3)
+            for row in staff.get("services/", {"sort": sort, "page": page, "page_size": 2}).json()[
+                "results"
+            ]
+        ]
+        for sort in ("duration", "-duration")
+    ]
+    assert len(set(pages[0])) == 6
+    assert pages[0] == pages[1][::-1]
+
+
+@pytest.mark.django_db
 def test_an_update_asks_for_the_version_that_was_read(staff: Api) -> None:
     made = staff.post("services/", SERVICE, format="json")
     path = made["Location"]

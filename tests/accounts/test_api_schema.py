@@ -3,11 +3,13 @@
 from collections.abc import Iterator
 from typing import Any
 
+import jsonschema_rs
 import pytest
 from django.core.management import call_command
 from django.test import Client
 
 from accounts import routes
+from audit.errors import Refused
 from config import api
 
 METHODS = {"get", "post", "put", "patch", "delete"}
@@ -48,6 +50,20 @@ def test_every_body_answer_and_parameter_has_an_example(schema: dict[str, Any]) 
             assert "example" in parameter or "examples" in parameter, (path, parameter["name"])
 
 
+def test_every_example_is_what_its_schema_allows(schema: dict[str, Any]) -> None:
+    """A program may send an example of a parameter as it is, and get one of an answer."""
+    components = {"components": schema["components"]}
+    for path, method, operation in operations(schema):
+        bodies = (operation.get("requestBody", {}), *operation["responses"].values())
+        contents = [one for body in bodies for one in body.get("content", {}).values()]
+        for given in (*contents, *operation.get("parameters", ())):
+            examples = [one["value"] for one in given.get("examples", {}).values()]
+            for example in examples or [given["example"]]:
+                check = jsonschema_rs.Draft202012Validator({**components, **given["schema"]})
+                wrong = [error.message for error in check.iter_errors(example)]
+                assert not wrong, (path, method, given.get("name"), example, wrong)
+
+
 def test_every_operation_says_what_it_does_and_refuses(schema: dict[str, Any]) -> None:
     for path, method, operation in operations(schema):
         assert operation.get("description"), (path, method)
@@ -61,6 +77,34 @@ def test_every_operation_says_what_it_does_and_refuses(schema: dict[str, Any]) -
             assert "412" in problems, (path, method)
         for status in problems:
             assert list(answers[status]["content"]) == ["application/problem+json"]
+
+
+def test_every_refusal_is_in_the_answers_of_an_operation(schema: dict[str, Any]) -> None:
+    """By its code, with an example; those that only commands and the admin meet are named here."""
+    shown = {
+        code
+        for _, _, operation in operations(schema)
+        for status, answer in operation["responses"].items()
+        if status >= "400"
+        for code in answer["content"]["application/problem+json"]["examples"]
+    }
+    elsewhere = {"refused", "bad_file", "job_not_failed", "broker_away"}
+    assert {one.code for one in refusals(Refused)} - elsewhere <= shown
+    assert {"throttled", "csrf_failed", "malformed", "invalid", "not_authenticated"} <= shown
+
+
+def refusals(kind: type[Refused]) -> Iterator[type[Refused]]:
+    """Give a class of refusals and all below it."""
+    yield kind
+    for one in kind.__subclasses__():
+        if not one.__module__.startswith("tests"):
+            yield from refusals(one)
+
+
+def test_every_parameter_is_described(schema: dict[str, Any]) -> None:
+    for path, _, operation in operations(schema):
+        for parameter in operation.get("parameters", ()):
+            assert parameter["description"], (path, parameter["name"])
 
 
 def test_it_is_served_as_yaml_and_json(client: Client) -> None:

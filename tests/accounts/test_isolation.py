@@ -18,7 +18,7 @@ from tests import factories
 from tests.accounts.pages import act, send, url
 from tests.accounts.seeds import MODELS, Seed, plant
 from waitlist import entries
-from waitlist.models import Hold, WaitlistEntry
+from waitlist.models import Fruitless, Hold, Queue, WaitlistEntry
 
 pytestmark = pytest.mark.django_db
 
@@ -140,7 +140,7 @@ def test_choices_are_of_the_own_tenants(client: Client, seed: Seed, other: Seed)
         "providerfacility_set-0-provider": seed.provider.pk,
     }
     errors, _ = send(client, address, **data)
-    assert errors == {"user": [f"{other.admin} is no member of the tenant."]}
+    assert errors == {"user": [f"User {other.admin.pk} is no member."]}
     errors, _ = send(client, address, **{**data, "user": ""})
     seed.provider.refresh_from_db()
     assert seed.provider.name != "Same"
@@ -162,6 +162,14 @@ def test_venues_see_nothing_of_who_waits(client: Client, other: Seed) -> None:
         assert str(entry.pk) not in page
         assert "Quiet organizer" not in page
     assert client.get(url(WaitlistEntry, "change", entry.pk)).status_code == 302
+    # Nor that somebody has come to wait: what changed with it is on none of their pages.
+    assert Queue.objects.get(pk=venue.pk).revision == 1
+    tried = Fruitless.objects.create(
+        tenant=venue.tenant, slot=slot, tried_at=clock.now(), revision=1, visitors_revision=0
+    )
+    for row in (tried, Queue.objects.get(pk=venue.pk)):
+        for address in (url(type(row), "changelist"), url(type(row), "change", row.pk)):
+            assert "revision" not in client.get(address).content.decode()
     client.force_login(member)
     page = client.get(url(WaitlistEntry, "changelist")).content.decode()
     assert "Great hall" in page

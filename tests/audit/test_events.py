@@ -10,13 +10,13 @@ from django.core.exceptions import ValidationError
 from django.db import connection, transaction
 from pytest_django import DjangoCaptureOnCommitCallbacks
 
-from audit import events
+from audit import events, sql
 from audit.events import Actor, UnknownFact
 from audit.models import Event, Unrelayed
 from scheduling import appointments, blocks
 from tests.audit import broker
 from tests.waitlist import worlds
-from tests.waitlist.worlds import DAY, NOW, STAFF, World
+from tests.waitlist.worlds import DAY, NOW, SECOND, STAFF, World
 from waitlist import holds
 from waitlist.models import Hold
 
@@ -168,8 +168,13 @@ def test_no_kind_may_tell_what_is_personal() -> None:
 # What is sent
 
 
+RELAY = settings.EVENT_TASKS[events.ANY]
+
+
 def _sent(callbacks: list[Any]) -> list[tuple[str, str]]:
-    return sorted((callback.task, callback.arg) for callback in callbacks)
+    """Return task and argument of what was sent besides the relay, which is sent once."""
+    assert [callback.arg for callback in callbacks if callback.task == RELAY] == [None]
+    return sorted((one.task, one.arg) for one in callbacks if one.task != RELAY)
 
 
 def test_each_task_is_sent_once_per_facility_and_transaction(
@@ -203,7 +208,7 @@ def test_what_no_task_acts_on_is_not_announced(
 ) -> None:
     with django_capture_on_commit_callbacks() as callbacks:
         _record("slot.retired")
-    assert callbacks == []
+    assert _sent(callbacks) == []
 
 
 def test_what_is_undone_is_not_announced_and_can_be_again(
@@ -215,7 +220,7 @@ def test_what_is_undone_is_not_announced_and_can_be_again(
             transaction.set_rollback(True)
         with transaction.atomic():
             _record()
-    assert len(callbacks) == 1
+    assert len(_sent(callbacks)) == 1
 
 
 def test_tasks_go_to_the_queues_of_their_apps(
@@ -227,6 +232,7 @@ def test_tasks_go_to_the_queues_of_their_apps(
         _record()
         assert broker.messages() == []
     assert sorted(broker.messages()) == [
+        ("notifications", RELAY, []),
         ("waitlist", "waitlist.tasks.fill_facility", [str(FACILITY)]),
         ("waitlist", "waitlist.tasks.withdraw_blocked_holds", [str(FACILITY)]),
     ]
@@ -241,7 +247,8 @@ def test_a_commit_sends_what_a_rollback_does_not() -> None:
     assert broker.messages() == []
     with transaction.atomic():
         _record()
-    assert [task for _, task, _ in broker.messages()] == ["waitlist.tasks.fill_facility"]
+    sent = [task for _, task, _ in broker.messages()]
+    assert sent == ["waitlist.tasks.fill_facility", RELAY]
 
 
 @pytest.mark.usefixtures("broker_away")
@@ -253,7 +260,7 @@ def test_a_broker_that_is_away_costs_the_hurry_and_nothing_else(
     with django_capture_on_commit_callbacks(execute=True) as callbacks:
         _record()
         _record(facility_id=uuid4())
-    assert len(callbacks) == 2
+    assert len(_sent(callbacks)) == 2
     assert Event.objects.count() == 2
     assert time.monotonic() - begun < 2
 
@@ -275,6 +282,7 @@ def test_a_cancellation_lets_the_facility_be_filled_at_once(
     clinic: World, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
 ) -> None:
     appointment = clinic.book()
+    connection.run_on_commit.clear()  # as if that had been committed
     with django_capture_on_commit_callbacks() as callbacks:
         appointments.cancel(appointment_id=appointment.pk, reason="moved", actor=STAFF, now=NOW)
     assert _sent(callbacks) == [("waitlist.tasks.fill_facility", str(clinic.facility.pk))]
@@ -308,4 +316,19 @@ def test_a_block_lets_holds_be_withdrawn_at_once(
 
 
 def test_every_kind_with_a_task_is_a_known_one() -> None:
-    assert set(settings.EVENT_TASKS) <= set(events.KINDS)
+    assert set(settings.EVENT_TASKS) - {events.ANY} <= set(events.KINDS)
+
+
+def test_a_statement_that_writes_events_lets_the_relay_hurry_and_no_other(
+    clinic: World, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+) -> None:
+    hold = clinic.offer()
+    for statement, params, sent in (
+        ("remind_holds", {"now": hold.expires_at - SECOND, "limit": 10}, 1),
+        ("remind_holds", {"now": hold.expires_at - SECOND, "limit": 10}, 0),  # there is none left
+        ("find_blocked_holds", {"facility": None, "holds": None, "limit": 10}, 0),
+    ):
+        connection.run_on_commit.clear()
+        with django_capture_on_commit_callbacks() as callbacks:
+            sql.run(app="waitlist", name=statement, params=params)
+        assert len(callbacks) == sent

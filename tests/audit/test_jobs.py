@@ -3,7 +3,6 @@
 import json
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import timedelta
 from io import StringIO
 from typing import Any
@@ -13,9 +12,9 @@ import pytest
 from celery import Task, current_app, shared_task
 from celery.contrib.testing.worker import start_worker
 from celery.exceptions import SoftTimeLimitExceeded
+from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection
-from kombu.exceptions import OperationalError as BrokerAway
 from pytest_django import DjangoCaptureOnCommitCallbacks
 
 from audit import jobs, tasks
@@ -253,10 +252,44 @@ def test_a_dismissal_sends_nothing(
 def test_a_retry_that_cannot_be_sent_leaves_the_run_failed() -> None:
     """Failed runs stay until retried, and nothing was."""
     run = _failed()
-    with suppress(BrokerAway):
+    with pytest.raises(jobs.BrokerAway) as refused:
         jobs.retry(run_id=run.pk)
+    assert refused.value.code == "broker_away"
     run.refresh_from_db()
     assert run.state == "failed"
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("broker_away")
+@pytest.mark.parametrize("arguments", [["retry-all"], ["retry-all", "--json"]])
+def test_a_command_that_finds_the_broker_away_says_so_in_a_line(arguments: list[str]) -> None:
+    run, _ = _failed(), _failed()
+    with pytest.raises(CommandError, match=f"^Job run {run.pk} was not sent: the broker is away."):
+        _call(*arguments)
+    assert JobRun.objects.filter(state="failed").count() == 2
+
+
+def test_a_run_that_nobody_will_end_has_failed() -> None:
+    """Each attempt has an hour, longer than any task may take."""
+    limits = [task.time_limit or 0 for task in current_app.tasks.values()]
+    limits.append(settings.CELERY_TASK_TIME_LIMIT)
+    assert max(limits) < jobs.LONGEST_ATTEMPT.total_seconds()
+    long_ago, then = NOW - timedelta(hours=2, seconds=1), NOW - timedelta(hours=2)
+    lost = _failed(state=State.RUNNING, attempts=1, started_at=then, finished_at=None)
+    waiting = _failed(state=State.WAITING, attempts=2, started_at=long_ago, finished_at=None)
+    late = _failed(state=State.RUNNING, attempts=2, started_at=then, finished_at=None)
+    ended = _failed(state=State.SUCCEEDED, started_at=long_ago)
+    key = str(uuid4())
+    tasks.fail_lost_runs.apply(task_id=key)
+    assert JobRun.objects.get(task_id=key).counts == {"runs": 0}  # by the clock they are to come
+    assert jobs.fail_lost(now=NOW) == 2
+    for run in (lost, waiting, late, ended):
+        run.refresh_from_db()
+    assert [run.state for run in (lost, waiting, late, ended)] == [
+        "failed", "failed", "running", "succeeded"
+    ]  # fmt: skip
+    assert (lost.error_class, lost.finished_at) == ("billiard.exceptions.WorkerLostError", NOW)
+    assert str(lost.pk) in _call()
 
 
 def test_runs_that_ended_well_are_thrown_away_after_a_week_and_failed_ones_stay() -> None:

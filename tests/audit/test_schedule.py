@@ -1,6 +1,8 @@
 """What runs when: the entries of the database, and the tasks and queues they name."""
 
+import os
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +10,7 @@ from celery.schedules import crontab
 from django.conf import settings
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
+from config import schedule
 from config.celery import app
 from config.schedule import Scheduler
 
@@ -126,3 +129,14 @@ def test_tasks_survive_their_worker_and_wait_for_none() -> None:
     assert (options["visibility_timeout"], options["unacked_restore_interval"]) == (3600, 5)
     limit = settings.CELERY_TASK_TIME_LIMIT
     assert settings.CELERY_TASK_SOFT_TIME_LIMIT < limit < options["visibility_timeout"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_beat_shows_that_it_lives(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Where the health check of its container looks."""
+    looked_at = f"/tmp/{schedule.ALIVE.name}".replace(str(os.getuid()), "$$(id -u)")
+    assert looked_at in (settings.BASE_DIR / "docker-compose.yml").read_text()
+    monkeypatch.setattr(schedule, "ALIVE", tmp_path / "alive")
+    scheduler = Scheduler(app=app, lazy=True)
+    scheduler.tick()
+    assert (tmp_path / "alive").exists()

@@ -1,15 +1,16 @@
 """Races to one hold: who accepts it, and what else may become of it meanwhile."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
 import pytest
 from django.db import IntegrityError
 
 from audit import events
+from audit.models import Event
 from config import testing
 from scheduling import blocks, slots
-from scheduling.models import Appointment, Slot
+from scheduling.models import Appointment, Slot, TimeBlock
 from tests.races import race, sabotage, scene
 from waitlist import entries, holds, invariants, invites
 from waitlist.models import Hold, WaitlistEntry
@@ -111,11 +112,29 @@ REFUSALS: set[type[Exception]] = {
 }
 
 
-def check(*, hold: Hold, outcomes: list[race.Outcome]) -> None:
-    """Check that a hold ended in one way at most, and everything else accordingly."""
+#: How a hold ends that a call ended. A block ends none itself: the sweep does, `withdraw`.
+ENDS: dict[Make, str] = {
+    accept: "accepted",
+    decline: "declined",
+    expire: "expired",
+    cancel: "withdrawn",
+    promote: "withdrawn",
+    withdraw: "withdrawn",
+}
+
+
+def check(*, hold: Hold, makers: Sequence[Make], outcomes: list[race.Outcome]) -> None:
+    """Check that a hold ended in one way, which a call says it did, and all else accordingly."""
     assert race.errors(outcomes) <= REFUSALS, outcomes
     assert invariants.breaches() == []
     hold.refresh_from_db()
+    made = zip(makers, outcomes, strict=True)
+    ended = {ENDS[make] for make, one in made if make in ENDS and one.won and one.value != 0}
+    # Who is offered again what was declined or lapsed may leave, or be booked elsewhere, besides.
+    assert ended - {"withdrawn"} == {hold.status} - {"withdrawn", "offered"}
+    assert hold.status in (ended or {"offered"})
+    # Only what was blocked first can neither be accepted nor lapse.
+    assert ended or (block in makers and set(makers) <= {block, accept, expire})
     slot = Slot.objects.get(holds=hold)
     entry = WaitlistEntry.objects.get(pk=hold.entry_id)
     booked = list(Appointment.objects.filter(slot=slot))
@@ -143,6 +162,7 @@ def check(*, hold: Hold, outcomes: list[race.Outcome]) -> None:
 def test_a_hold_ends_in_one_way_wherever_another_comes_in(first: Make, then: Make) -> None:
     """Stop the first call before each of its statements in turn and let the second in."""
     hold: list[Hold] = []
+    ends = []
 
     def begin() -> race.Call:
         testing.empty_tables()
@@ -150,7 +170,11 @@ def test_a_hold_ends_in_one_way_wherever_another_comes_in(first: Make, then: Mak
         return first(hold[0])
 
     for outcomes in race.interleave(first=begin, then=lambda: then(hold[0])):
-        check(hold=hold[0], outcomes=outcomes)
+        check(hold=hold[0], makers=(first, then), outcomes=outcomes)
+        ends.append(hold[0].status)
+    # Before its first statement the one has done nothing yet, after its last it has done all.
+    assert ends[0] == ENDS.get(then, "offered" if first is accept else ENDS.get(first))
+    assert ends[-1] == ENDS.get(first, "offered" if then is accept else ENDS.get(then))
 
 
 def test_a_hold_ends_in_one_way_whoever_is_quicker() -> None:
@@ -159,7 +183,7 @@ def test_a_hold_ends_in_one_way_whoever_is_quicker() -> None:
         testing.empty_tables()
         hold = scene.offer(at=scene.clinic())
         makers = (accept, expire, cancel, block, decline, promote, withdraw)
-        check(hold=hold, outcomes=race.run(*(make(hold) for make in makers)))
+        check(hold=hold, makers=makers, outcomes=race.run(*(make(hold) for make in makers)))
 
 
 @pytest.mark.parametrize("then", [expire, cancel])
@@ -183,3 +207,43 @@ def test_without_locks_a_block_misses_the_appointment_that_is_just_being_booked(
     assert booked.won
     assert isinstance(blocked.value, blocks.Blocked)
     assert blocked.value.conflicts == []
+
+
+def unblock() -> race.Call:
+    """Take the only block away."""
+    block_id = TimeBlock.objects.values_list("pk", flat=True).get()
+    return lambda: blocks.remove(block_id=block_id, actor=events.SYSTEM, now=scene.NOW)
+
+
+def was_blocked(hold: Hold) -> bool:
+    """Say whether the slot of a hold ever was blocked."""
+    return Event.objects.filter(kind="slot.blocked", slot_id=hold.slot_id).exists()
+
+
+def test_a_hold_is_withdrawn_for_a_block_and_for_none_that_is_gone() -> None:
+    hold: list[Hold] = []
+    ends = set()
+
+    def begin() -> race.Call:
+        testing.empty_tables()
+        hold[:] = [scene.offer(at=scene.clinic())]
+        block(hold[0])()
+        return withdraw(hold[0])
+
+    for outcomes in race.interleave(first=begin, then=unblock):
+        assert race.errors(outcomes) == set(), outcomes
+        hold[0].refresh_from_db()
+        assert (hold[0].status == Hold.Status.WITHDRAWN) == was_blocked(hold[0])
+        assert invariants.breaches() == []
+        ends.add(hold[0].status)
+    assert ends == {Hold.Status.OFFERED, Hold.Status.WITHDRAWN}
+
+
+def test_without_locks_a_hold_is_withdrawn_for_a_block_that_is_gone() -> None:
+    hold = scene.offer(at=scene.clinic())
+    block(hold)()
+    with sabotage.no_row_locks():
+        outcomes = race.overtake(withdraw(hold), unblock(), before="^-- End live holds")
+    assert race.errors(outcomes) == set(), outcomes
+    hold.refresh_from_db()
+    assert (hold.status, was_blocked(hold)) == (Hold.Status.WITHDRAWN, False)

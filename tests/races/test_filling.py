@@ -11,7 +11,7 @@ from config import testing
 from scheduling.models import Facility, Provider, Slot
 from tests.races import gate, race, sabotage, scene
 from waitlist import fill, invariants
-from waitlist.models import Hold
+from waitlist.models import Hold, WaitlistPolicy
 
 HALF = timedelta(minutes=30)
 Places = tuple[Facility, Facility]
@@ -112,6 +112,49 @@ def test_it_is_offered_once_wherever_the_other_fill_comes_in(
 
     for outcomes in race.interleave(first=begin, then=lambda: fills(*places)[1]):
         check(outcomes=outcomes, disputed=1)
+
+
+def crowd() -> list[Facility]:
+    """Make four facilities that share two providers, patients who wait at all, and visitors."""
+    first = scene.clinic()
+    places = [first, *(scene.clinic(like=first) for _ in range(3))]
+    shared = [scene.provider(*places) for _ in range(2)]
+    for number, place in enumerate(places):
+        for part in range(4):
+            starts_at = scene.TOMORROW + part * 4 * HALF + number * HALF / 2
+            scene.slot(at=place, by=shared[part % 2], starts_at=starts_at)
+            scene.slot(at=place, starts_at=starts_at)
+        scene.wait(at=place)
+        scene.wait(at=place, any_facility=True)
+    for _ in range(3):
+        who = scene.patient(of=first)
+        for place in places:
+            scene.wait(at=place, who=who, any_facility=True)
+    return places
+
+
+@pytest.mark.parametrize("matching", ["best_score", "max_fill"])
+def test_eight_workers_offer_no_slot_and_nobody_twice(matching: str) -> None:
+    """Four facilities, each filled by two at once: who comes late is busy, and no batch is lost."""
+    for _ in range(5):
+        testing.empty_tables()
+        places = crowd()
+        WaitlistPolicy.objects.update(matching=matching)
+        outcomes = race.run(*fills(*places, *places))
+        assert race.errors(outcomes) <= {fill.Busy}
+        done = [outcome.value for outcome in outcomes if isinstance(outcome.value, fill.Filled)]
+        offers = sum(filled.offers for filled in done)
+        # One of each pair went through: there is enough for all who wait at one place alone.
+        assert len(done) >= len(places)
+        assert Hold.objects.filter(status="offered").count() == offers >= len(places)
+        assert invariants.breaches() == []
+        clashes = sum(filled.clashes for filled in done)
+        for _ in range(1 + clashes):  # what clashed is found by the next scan
+            outcomes = race.run(*fills(*places))
+        assert race.errors(outcomes) == set()
+        assert invariants.breaches() == []
+        served = Hold.objects.filter(status="offered").values("patient").distinct().count()
+        assert served == 2 * len(places) + 3
 
 
 def no_conflict_clause() -> AbstractContextManager[None]:

@@ -1,6 +1,7 @@
 """Races of generation: with itself, with a rule that changes, with claims and with blocks."""
 
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from datetime import date, time
 
@@ -9,8 +10,8 @@ from django.db import IntegrityError
 
 from audit import events
 from config import testing
-from scheduling import blocks, generation, rules, slots
-from scheduling.models import AvailabilityRule, Facility, Slot
+from scheduling import blocks, generation, providers, rules, slots
+from scheduling.models import AvailabilityRule, Facility, ProviderFacility, Slot
 from tests.factories import AvailabilityRuleFactory
 from tests.races import race, sabotage, scene
 from waitlist import invariants
@@ -160,3 +161,55 @@ def test_what_is_made_while_a_block_is_made_is_blocked_by_the_sweep() -> None:
         blocks.apply(now=scene.NOW, limit=100)
         assert open_hours() == {9, 11}
         assert invariants.breaches() == []
+
+
+def three_places() -> list[Facility]:
+    """Make three clinics at which one provider has rules, and works at the first."""
+    first = scene.clinic()
+    places = [first, scene.clinic(like=first), scene.clinic(like=first)]
+    who = scene.provider(first)
+    for number, place in enumerate(places):
+        AvailabilityRuleFactory.create(facility=place, provider=who, weekday=1 + number)
+    ProviderFacility.objects.exclude(facility=first).delete()
+    return places
+
+
+def move(places: Sequence[Facility], number: int) -> race.Call:
+    """Let the provider work at one of the other places, besides the first."""
+    return lambda: providers.change(
+        provider_id=ProviderFacility.objects.values_list("provider", flat=True)[0],
+        changes={},
+        facility_ids=[places[0].pk, places[number].pk],
+        actor=events.SYSTEM,
+        now=scene.NOW,
+    )
+
+
+def has_slots_where_they_work() -> bool:
+    """Say whether the places with open slots are those at which the provider works."""
+    slots_at = Slot.objects.filter(status="open").values_list("facility", flat=True)
+    return set(slots_at) == set(ProviderFacility.objects.values_list("facility", flat=True))
+
+
+def test_a_provider_who_is_moved_twice_has_slots_where_they_work_and_nowhere_else() -> None:
+    """The second to come knows where the first has put them."""
+    places: list[Facility] = []
+
+    def begin() -> race.Call:
+        testing.empty_tables()
+        places[:] = three_places()
+        return move(places, 1)
+
+    for outcomes in race.interleave(first=begin, then=lambda: move(places, 2)):
+        assert race.errors(outcomes) == set(), outcomes
+        assert has_slots_where_they_work()
+
+
+def test_without_locks_slots_stay_where_the_provider_was_moved_meanwhile() -> None:
+    places = three_places()
+    with sabotage.no_advisory_locks(), sabotage.no_row_locks():
+        outcomes = race.overtake(
+            move(places, 1), move(places, 2), before='^DELETE FROM "scheduling_providerfacility"'
+        )
+    assert race.errors(outcomes) == set(), outcomes
+    assert not has_slots_where_they_work()

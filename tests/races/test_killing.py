@@ -21,7 +21,7 @@ from audit.models import JobRun
 from config.celery import app
 from scheduling.models import Facility, Patient, Slot
 from tests.races import gate, scene
-from waitlist import invariants, tasks
+from waitlist import fill, invariants, tasks
 from waitlist.models import Hold, WaitlistEntry
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -190,7 +190,8 @@ def test_what_a_killed_worker_was_doing_is_done_by(
         until(lambda: sessions() == 0)  # the server has noticed, and rolled back
     check_untouched()
     if by == "scan":
-        assert tasks.fill_open_slots()["offers"] == PEOPLE
+        ids = map(str, fill.facilities(now=clock.now()))
+        assert tasks.fill_facilities(*ids)["offers"] == PEOPLE
     else:
         start("tests.races.impatient")
         until(lambda: Hold.objects.exists())

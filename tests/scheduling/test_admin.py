@@ -6,10 +6,11 @@ from zoneinfo import ZoneInfo
 import pytest
 from django.test import Client
 
+from accounts.models import User
 from audit import clock
 from audit.events import SYSTEM
 from audit.models import Event
-from scheduling import appointments
+from scheduling import appointments, generation
 from scheduling.models import (
     Appointment,
     AvailabilityException,
@@ -99,6 +100,57 @@ def test_providers_are_posted(client: Client, seed: Seed) -> None:
     new = {"tenant": seed.tenant.pk, "name": "New", "is_active": "on"}
     assert send(client, url(Provider, "add"), **new)[0] == {}
     assert Provider.objects.get(name="New").tenant == seed.tenant
+
+
+def no_postings(**more: object) -> dict[str, object]:
+    """The part of a provider's form that adds no place of work, or what is given."""
+    counts = {"TOTAL_FORMS": "0", "INITIAL_FORMS": "0"}
+    return {f"providerfacility_set-{name}": value for name, value in (counts | more).items()}
+
+
+def statuses(**where: object) -> set[str]:
+    """What the slots of a rule, a facility or a provider are."""
+    return set(Slot.objects.filter(**where).values_list("status", flat=True))
+
+
+def test_who_or_what_closes_and_opens_takes_the_slots_along(client: Client, seed: Seed) -> None:
+    assert send(client, url(AvailabilityRule, "add"), **rule(seed=seed))[0] == {}
+    here = {"rule__weekday": 2, "rule__facility": seed.facility}
+    assert statuses(**here) == {"open"}
+    facility, provider = seed.facility, seed.provider
+    closed = {"name": facility.name, "slug": facility.slug}
+    away = {"name": provider.name, **no_postings()}
+    for row, data in ((facility, closed), (provider, away)):
+        address = url(type(row), "change", row.pk)
+        assert send(client, address, **data)[0] == {}
+        assert statuses(**here) == {"retired"}
+        assert send(client, address, **data, is_active="on")[0] == {}
+        assert statuses(**here) == {"open"}
+
+
+def test_a_provider_at_a_new_place_has_slots_there(client: Client, seed: Seed) -> None:
+    other = factories.FacilityFactory.create(tenant=seed.tenant)
+    own = factories.AvailabilityRuleFactory.create(facility=other, provider=seed.provider)
+    own.provider.facilities.remove(other)
+    posting = {"TOTAL_FORMS": "1", "0-facility": other.pk, "0-provider": seed.provider.pk}
+    data = {"name": seed.provider.name, "is_active": "on", **no_postings(**posting)}
+    assert send(client, url(Provider, "change", seed.provider.pk), **data)[0] == {}
+    assert set(seed.provider.facilities.all()) == {seed.facility, other}
+    assert statuses(rule=own) == {"open"}
+
+
+def test_a_place_is_the_tenants_and_a_user_its_member(client: Client, seed: Seed) -> None:
+    """Also for who sees several tenants."""
+    other = plant(name="Zebra")
+    client.force_login(User.objects.create_superuser("root@example.com", "secret", name="Root"))
+    address = url(Provider, "change", seed.provider.pk)
+    posting = {"TOTAL_FORMS": "1", "0-facility": other.facility.pk, "0-provider": seed.provider.pk}
+    data = {"name": seed.provider.name, "is_active": "on"}
+    errors, _ = send(client, address, **data, **no_postings(**posting))
+    assert str(other.facility.pk) in errors["__all__"][0]
+    errors, _ = send(client, address, **data, **no_postings(), user=other.staff.pk)
+    assert str(other.staff.pk) in errors["user"][0]
+    assert list(seed.provider.facilities.all()) == [seed.facility]
 
 
 def test_services(client: Client, seed: Seed) -> None:
@@ -207,6 +259,10 @@ def test_blocks_name_what_is_booked(client: Client, seed: Seed) -> None:
 def test_a_block_ends_after_it_starts(client: Client, seed: Seed) -> None:
     errors, _ = send(client, url(TimeBlock, "add"), **block(seed=seed, hours=-1))
     assert list(errors) == ["ends_at"]
+    for field, day in (("starts_at", "0001-01-01"), ("ends_at", "9999-12-31")):
+        data = block(seed=seed, hours=1) | {f"{field}_0": day, f"{field}_1": "23:00"}
+        errors, _ = send(client, url(TimeBlock, "add"), **data)
+        assert list(errors) == [field]
     stranger = factories.ProviderFactory.create(tenant=seed.tenant)
     data = block(seed=seed, hours=1) | {"provider": stranger.pk}
     errors, _ = send(client, url(TimeBlock, "add"), **data)
@@ -318,3 +374,31 @@ def test_slots_are_found_by_day_and_id(client: Client, seed: Seed) -> None:
     assert client.get(url(Slot, "changelist", period_from=later)).context["cl"].result_count == 0
     found = client.get(url(Slot, "changelist", q=seed.open_slot.pk)).context["cl"]
     assert [row.pk for row in found.result_list] == [seed.open_slot.pk]
+
+
+def test_slots_follow_a_facility_and_a_provider_that_close(client: Client, seed: Seed) -> None:
+    """Saved on a page as by the API: what nobody claimed is not open any longer."""
+    for row, data in (
+        (seed.provider, {"name": "Gone", "providerfacility_set-TOTAL_FORMS": "0",
+                         "providerfacility_set-INITIAL_FORMS": "0"}),
+        (seed.facility, {"name": "Closed", "slug": "closed"}),
+    ):  # fmt: skip
+        factories.AvailabilityRuleFactory.create(facility=seed.facility, provider=seed.provider)
+        generation.generate(now=clock.now(), facility_id=seed.facility.pk)
+        made = Slot.objects.filter(rule__isnull=False)
+        assert made.filter(status="open").exists() or row is seed.facility
+        assert send(client, url(type(row), "change", row.pk), **data)[0] == {}
+        row.refresh_from_db()
+        assert not row.is_active
+        assert not made.filter(status="open").exists()
+
+
+def test_a_slot_and_an_appointment_are_named_by_their_times_and_no_person(seed: Seed) -> None:
+    for row in (seed.open_slot, seed.appointment):
+        period = row.period
+        assert (
+            str(row) == f"{row.status} {period.lower:%a %d %b %Y %H:%M} – {period.upper:%H:%M} UTC"
+        )
+    block = factories.TimeBlockFactory.create(facility=seed.facility, minutes=36 * 60)
+    end = block.period.upper
+    assert str(block) == f"{block.period.lower:%a %d %b %Y %H:%M} – {end:%a %d %b %Y %H:%M} UTC"

@@ -160,3 +160,20 @@ def test_lists_take_as_many_queries_for_many_rows(
             with django_assert_num_queries(queries):
                 page = api.get("appointments/", {"page_size": 100}).json()
             assert len(page["results"]) == count
+
+
+@pytest.mark.parametrize("verb", ["cancel", "reschedule", "complete", "no-show", "waitlist/invite"])
+def test_who_acts_on_an_appointment_that_changed_is_told(verb: str) -> None:
+    slot = SlotFactory.create()
+    staff = log_in(tenant=slot.tenant, role=Role.STAFF)
+    patient = PatientFactory.create(tenant=slot.tenant)
+    body = {"slot": str(slot.pk), "patient": str(patient.pk)}
+    made = staff.post("appointments/", body, format="json")
+    assert made["ETag"] == '"1"'
+    given = {"cancel": {"reason": "other"}, "reschedule": {"slot": str(slot.pk)},
+             "waitlist/invite": {"reason": "other"}}.get(verb, {})  # fmt: skip
+    path = f"{made['Location']}/{verb}"
+    stale = staff.post(path, given, format="json", headers={"If-Match": '"7"'})
+    # What lies in the future is not over yet, whatever its version.
+    assert (stale.status_code, stale.json()["code"]) == (412, "stale")
+    assert staff.post(path, given, format="json").status_code != 412

@@ -255,3 +255,48 @@ def test_lists_take_as_many_queries_for_many_rows(
         there = count
         with django_assert_num_queries(4 + extra):
             assert len(staff.get(path, {"page_size": 100}).json()["results"]) == count
+
+
+def test_an_exception_is_changed(facility: Facility, staff: Api) -> None:
+    date = (clock.now() + timedelta(days=7)).date()
+    body = {"facility": str(facility.pk), "date": str(date), "kind": "closed"}
+    made = staff.post("availability-exceptions/", body, format="json")
+    path = made["Location"]
+    hours = {"kind": "special_hours", "start_time": "10:00:00", "end_time": "12:00:00"}
+    changed = staff.patch(
+        path, {**body, **hours}, format="json", headers={"If-Match": made["ETag"]}
+    )
+    assert (changed.status_code, changed["ETag"]) == (200, '"2"'), changed.content
+    assert changed.json()["start_time"] == "10:00:00"
+    other = FacilityFactory.create(tenant=facility.tenant)
+    fixed = staff.patch(path, {"facility": str(other.pk)}, format="json")
+    assert fixed.json()["errors"][0]["field"] == "facility"
+    for method in (staff.patch, staff.delete):
+        stale = method(path, {}, format="json", headers={"If-Match": made["ETag"]})
+        assert (stale.status_code, stale.json()["code"]) == (412, "stale")
+    assert staff.delete(path, headers={"If-Match": '"2"'}).status_code == 204
+
+
+def test_a_block_is_moved(facility: Facility, staff: Api) -> None:
+    slot = SlotFactory.create(facility=facility)
+    body = {
+        "facility": str(facility.pk), "starts_at": tomorrow(hour=12).isoformat(),
+        "ends_at": tomorrow(hour=13).isoformat(),
+    }  # fmt: skip
+    made = staff.post("time-blocks/", body, format="json")
+    path = made["Location"]
+    moved = staff.patch(
+        path,
+        {"starts_at": tomorrow(hour=8).isoformat(), "facility": str(facility.pk)},
+        format="json",
+        headers={"If-Match": made["ETag"]},
+    )
+    assert (moved.status_code, moved["ETag"]) == (200, '"2"'), moved.content
+    assert moved.json()["conflicts"] == []
+    assert Slot.objects.get(pk=slot.pk).status == "blocked"
+    empty = staff.patch(path, {"ends_at": tomorrow(hour=8).isoformat()}, format="json")
+    assert empty.json()["errors"][0]["field"] == "ends_at"
+    for method in (staff.patch, staff.delete):
+        stale = method(path, {}, format="json", headers={"If-Match": made["ETag"]})
+        assert (stale.status_code, stale.json()["code"]) == (412, "stale")
+    assert staff.delete(path, headers={"If-Match": '"2"'}).status_code == 204

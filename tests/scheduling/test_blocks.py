@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.core.exceptions import ValidationError
@@ -52,6 +53,28 @@ def _status(slot: Slot) -> str:
     return Slot.objects.values_list("status", flat=True).get(pk=slot.pk)
 
 
+@pytest.mark.parametrize(
+    ("field", "start", "end"),
+    [
+        ("starts_at", datetime(1, 1, 1, tzinfo=ZoneInfo("Asia/Tokyo")), NOW + DAY),
+        ("starts_at", NOW - 3651 * DAY, NOW + DAY),
+        ("ends_at", NOW, NOW + 3651 * DAY),
+        ("ends_at", NOW, datetime(9999, 12, 31, 23, tzinfo=ZoneInfo("America/New_York"))),
+    ],
+)
+def test_a_block_is_within_ten_years(
+    clinic: World, field: str, start: datetime, end: datetime
+) -> None:
+    """Farther away there are times that cannot be stored, or stored and never read again."""
+    with pytest.raises(ValidationError) as refused:
+        blocks.create(
+            facility_id=clinic.facility.pk, provider_id=None, starts_at=start, ends_at=end,
+            reason="", actor=STAFF, now=NOW,
+        )  # fmt: skip
+    assert list(refused.value.message_dict) == [field]
+    assert not TimeBlock.objects.exists()
+
+
 def test_open_slots_are_blocked_at_once(clinic: World) -> None:
     slot = clinic.slot()
     with written() as events:
@@ -76,8 +99,10 @@ def test_a_reserved_slot_is_released_into_blocked(clinic: World) -> None:
     slot.refresh_from_db()
     assert (slot.status, slot.reserved_until, slot.reserved_by_id) == ("blocked", None, None)
     assert [(event.kind, event.data.get("reason")) for event in events][:2] == [
-        ("reservation.released", "blocked"), ("slot.blocked", None)
-    ]  # fmt: skip
+        ("slot.blocked", None),
+        ("reservation.released", "blocked"),
+    ]
+    assert brief(events)[1] == ("reservation.released", "reserved", "blocked")  # fmt: skip
 
 
 def test_a_held_slot_is_left_to_the_waitlist_which_withdraws_it(clinic: World) -> None:
@@ -247,3 +272,82 @@ def test_the_sweep_does_no_more_than_its_limit(clinic: World) -> None:
         clinic.slot(at=START + number * 30 * MINUTE)
     factories.TimeBlockFactory.create(facility=clinic.facility, starts_at=START, minutes=120)
     assert [blocks.apply(now=NOW, limit=2) for _ in range(3)] == [2, 1, 0]
+
+
+# Moving
+
+
+def _change(block: TimeBlock, **changes: Any) -> blocks.Blocked:
+    return blocks.change(block_id=block.pk, changes=changes, actor=STAFF, now=NOW)
+
+
+def test_slots_follow_a_block_that_moves(clinic: World) -> None:
+    """What it leaves opens, what it comes to is blocked, released or returned as a conflict."""
+    before, under, ahead = (clinic.slot(at=START + n * HOUR) for n in range(3))
+    other = clinic.slot(at=START + 3 * HOUR)
+    booked = clinic.book(slot=clinic.slot(at=START + 4 * HOUR))
+    clinic.reserve(slot=other)
+    block = _block(clinic, minutes=120).block
+    assert [_status(slot) for slot in (before, under, ahead)] == ["blocked", "blocked", "open"]
+    with written() as events:
+        moved = _change(block, starts_at=START + HOUR, ends_at=START + 5 * HOUR)
+    statuses = [_status(slot) for slot in (before, under, ahead, other)]
+    assert statuses == ["open", "blocked", "blocked", "blocked"]
+    assert [one.pk for one in moved.conflicts] == [booked.pk]
+    assert moved.block.version == 2
+    assert brief(events) == [
+        ("block.removed", None, None),
+        ("slot.blocked", "reserved", "blocked"),
+        ("reservation.released", "reserved", "blocked"),
+        ("slot.blocked", "open", "blocked"),
+        ("block.created", None, None),
+        ("slot.opened", "blocked", "open"),
+    ]
+    assert events[4].data == {
+        "starts_at": (START + HOUR).isoformat(), "ends_at": (START + 5 * HOUR).isoformat(),
+        "conflicts": 1,
+    }  # fmt: skip
+
+
+def test_a_slot_under_another_block_stays_blocked_when_one_moves(clinic: World) -> None:
+    slot = clinic.slot()
+    block, _ = _block(clinic).block, _block(clinic, minutes=10)
+    _change(block, starts_at=START + DAY, ends_at=START + DAY + HOUR)
+    assert _status(slot) == "blocked"
+
+
+def test_another_reason_moves_nothing(clinic: World) -> None:
+    clinic.slot()
+    block = _block(clinic).block
+    with written() as events:
+        assert _change(block, reason="Painters").block.reason == "Painters"
+        assert _change(block).block.version == 2
+    assert events == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"ends_at": START}, "ends_at"),
+        ({"starts_at": START + 2 * HOUR}, "ends_at"),
+        ({"starts_at": NOW - 2 * DAY, "ends_at": NOW - DAY}, "ends_at"),
+        ({"reason": "x" * 201}, "reason"),
+        ({"provider_id": None}, "provider"),
+        ({"facility_id": None}, "facility"),
+    ],
+)
+def test_a_bad_change_is_refused_and_changes_nothing(
+    clinic: World, changes: dict[str, Any], field: str
+) -> None:
+    slot, block = clinic.slot(), _block(clinic).block
+    with written() as events, pytest.raises(ValidationError) as caught:
+        _change(block, **changes)
+    assert list(caught.value.message_dict) == [field]
+    assert (_status(slot), events) == ("blocked", [])
+    assert TimeBlock.objects.get(pk=block.pk).version == 1
+
+
+def test_a_block_that_is_not_there_cannot_change(db: None) -> None:
+    with pytest.raises(NotFound) as caught:
+        blocks.change(block_id=uuid4(), changes={"reason": ""}, actor=STAFF, now=NOW)
+    assert caught.value.field == "block"

@@ -165,3 +165,58 @@ def test_special_hours_of_a_date_do_not_overlap(world: World) -> None:
 def test_one_that_is_not_there_is_named(db: None) -> None:
     with pytest.raises(NotFound, match=str(UUID(int=7))):
         exceptions.remove(exception_id=UUID(int=7), actor=STAFF, now=NOW)
+
+
+def test_special_hours_of_the_last_date_of_all(world: World) -> None:
+    """Their night would end on a date that is none."""
+    night = add(world, "special_hours", "22:00-6:00", on=date.max)
+    errors = refused(world, "special_hours", "23:00-23:30", on=date.max)
+    assert str(night.pk) in errors["start_time"][0]
+
+
+# Changing
+
+
+def _change(exception: AvailabilityException, **changes: Any) -> AvailabilityException:
+    return exceptions.change(exception_id=exception.pk, changes=changes, actor=STAFF, now=NOW)
+
+
+def test_slots_follow_an_exception_that_is_moved_to_another_date(world: World) -> None:
+    rule(world, "9:00-10:00")
+    rule(world, "9:00-10:00", day=TUESDAY + DAY)
+    generate(world, TUESDAY, TUESDAY + DAY)
+    exception = add(world, "closed")
+    assert openings.slots(world)[:2] == day("09:00-09:30", "09:30-10:00", number=6)
+    assert _change(exception, date=TUESDAY + DAY).version == 2
+    assert openings.slots(world)[:2] == day("09:00-09:30", "09:30-10:00")
+
+
+def test_a_closed_date_gets_special_hours_instead(world: World) -> None:
+    rule(world, "9:00-10:00")
+    generate(world)
+    exception = add(world, "closed")
+    _change(exception, kind="special_hours", **openings.times("9:30-10:00"))
+    assert openings.slots(world)[:1] == day("09:30-10:00")
+    assert _change(exception).version == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"kind": "special_hours"}, "start_time"),
+        ({"start_time": time(9)}, "start_time"),
+        ({"kind": "holiday"}, "kind"),
+        ({"date": TUESDAY + DAY}, "date"),
+        ({"provider_id": None}, "provider"),
+    ],
+)
+def test_a_bad_change_is_refused_and_changes_nothing(
+    world: World, changes: dict[str, Any], field: str
+) -> None:
+    add(world, "closed", on=TUESDAY + DAY)
+    exception = add(world, "closed")
+    with written() as events, pytest.raises(ValidationError) as caught:
+        _change(exception, **changes)
+    assert field in caught.value.message_dict
+    assert events == []
+    assert AvailabilityException.objects.get(pk=exception.pk).version == 1

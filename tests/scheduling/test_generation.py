@@ -572,6 +572,9 @@ def test_many_rules_are_told_together(
         (["--provider", str(UUID(int=6))], str(UUID(int=6))),
         (["--start-date", "2030-02-30"], "--start-date: '2030-02-30'"),
         (["--start-date", "2030-03-02", "--end-date", "2030-03-01"], "end_date"),
+        (["--start-date", "0001-01-01"], "start_date"),
+        (["--start-date", "9999-12-30"], "start_date"),
+        (["--end-date", "9999-12-30"], "end_date"),
     ],
 )
 @pytest.mark.django_db

@@ -199,6 +199,10 @@ def test_the_time_it_takes_is_not_one_query_per_row(write: Write) -> None:
         ("1,Monday,09:00-12:00,Yes,General,", "IsOpen is 'Yes', not True or False"),
         ("1,Monday,09:00-12:00,True,Special,", "OpeningTimeType is 'Special'"),
         ("1,,,False,Additional,", "'' is not a date like Apr 18 2014"),
+        (
+            "1,,,False,Additional,Apr 18 20144444444444",
+            "'Apr 18 20144444444444' is not a date like Apr 18 2014",
+        ),
         ("1,,,False,Additional,18 Apr 2014", "'18 Apr 2014' is not a date like Apr 18 2014"),
         ("1,,,False,Additional,Feb 30 2014", "day is out of range for month"),
         (",Monday,09:00-12:00,True,General,", "there can be no practice ''"),
@@ -288,13 +292,19 @@ ARGUMENTS = [str(HOURS), "--practices", str(DIRECTORY), "--tenant", "nhs",
              "--timezone", "Europe/London", "--slot-minutes", "30"]  # fmt: skip
 
 
-def test_the_command_tells_what_came_of_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_tells_what_came_of_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     call_command("import_availability", *ARGUMENTS)
     out, err = capsys.readouterr()
     assert out == "Loaded 3 facilities, 9 rules and 5 exceptions; 0 bad rows, 2 warnings.\n"
     assert "opening_hours.csv:12: overlaps line 11: made one of the two (warning)\n" in err
+    assert "importing" not in err
+    monkeypatch.setenv("FORCE_COLOR", "1")  # what rich takes for a terminal
     call_command("import_availability", *ARGUMENTS, "--json", "--strict")
-    told = json.loads(capsys.readouterr().out)
+    out, err = capsys.readouterr()
+    assert "importing" in err
+    told = json.loads(out)
     assert told["rules"] == 0
     assert told["warnings"][0] == {
         "file": "opening_hours.csv", "line": 12, "reason": "overlaps line 11: made one of the two",

@@ -6,7 +6,11 @@ from uuid import uuid4
 import pytest
 from django.core.exceptions import ValidationError
 
-from audit.errors import NotFound
+from accounts import idempotency
+from accounts.models import IdempotencyKey
+from accounts.rows import InUse
+from audit import clock
+from audit.errors import NotFound, Stale
 from audit.models import Event
 from scheduling import patients
 from scheduling.models import Patient
@@ -100,3 +104,62 @@ def test_an_unknown_patient_is_named() -> None:
         patients.update(patient_id=wrong, changes={"tier": 1}, actor=STAFF, now=NOW)
     assert caught.value.field == "patient"
     assert str(wrong) in str(caught.value)
+
+
+# Erasing
+
+
+def _answered(*, caller: str, key: str, body: Any) -> None:
+    answer = idempotency.Answer(status=200, body=body, headers={})
+    idempotency.once(caller=caller, key=key, request="r", now=clock.now(), work=lambda: answer)
+
+
+@pytest.fixture
+def known() -> Patient:
+    """A patient with a login, of whom answers are stored, as of others."""
+    patient = factories.PatientFactory.create(
+        user=factories.UserFactory.create(), name="Ada Lovelace", phone="+442071838750",
+        external_ref="A1", tier=2, chronic_condition=True,
+    )  # fmt: skip
+    _answered(caller=f"{patient.user_id}:{patient.tenant_id}", key="theirs", body={})
+    about = {"results": [{"id": str(patient.pk), "name": "Ada Lovelace"}]}
+    _answered(caller=f"{uuid4()}:{patient.tenant_id}", key="about", body=about)
+    _answered(caller=f"{uuid4()}:{patient.tenant_id}", key="other", body={"id": str(uuid4())})
+    _answered(caller=f"{uuid4()}:{patient.tenant_id}", key="empty", body=None)
+    return patient
+
+
+def _keys() -> set[str]:
+    return set(IdempotencyKey.objects.values_list("key", flat=True))
+
+
+def test_an_erased_patient_is_nobody_and_no_stored_answer_tells_of_them(known: Patient) -> None:
+    with written() as events:
+        erased = patients.erase(patient_id=known.pk, actor=STAFF, now=NOW)
+    assert erased.erased_at == NOW
+    assert (erased.user, erased.email, erased.phone, erased.external_ref) == (None, "", "", "")
+    assert (erased.name, erased.tier, erased.chronic_condition) == ("Erased", 0, False)
+    assert _keys() == {"other", "empty"}
+    assert [(event.kind, "erased_at" in event.data["fields"]) for event in events] == [
+        ("patient.updated", True)
+    ]
+    with pytest.raises(NotFound):
+        patients.erase(patient_id=known.pk, actor=STAFF, now=NOW)
+
+
+def test_who_was_made_by_mistake_is_in_no_stored_answer_either(known: Patient) -> None:
+    with pytest.raises(Stale):
+        patients.remove(patient_id=known.pk, version=7)
+    assert len(_keys()) == 4
+    patients.remove(patient_id=known.pk, version=1)
+    assert not Patient.objects.exists()
+    assert _keys() == {"other", "empty"}
+
+
+def test_answers_of_who_is_referred_to_stay(known: Patient) -> None:
+    factories.WaitlistEntryFactory.create(
+        facility=factories.FacilityFactory.create(tenant=known.tenant), patient=known
+    )
+    with pytest.raises(InUse):
+        patients.remove(patient_id=known.pk)
+    assert len(_keys()) == 4

@@ -178,7 +178,7 @@ def test_an_unknown_zone_is_named(world: World) -> None:
 
 def test_who_a_rule_is_for_cannot_be_changed(world: World) -> None:
     said = refused(change, add(world, "9:00-10:00"), provider_id=uuid4(), name="x")
-    assert set(said) == {"provider_id", "name"}
+    assert set(said) == {"provider", "name"}
 
 
 def test_a_rule_that_is_not_there_is_named(db: None) -> None:

@@ -3,7 +3,9 @@
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from audit.models import Event
 from scheduling.models import Appointment, Patient, Slot
@@ -106,6 +108,62 @@ def test_wishes_are_changed_and_notes_added(client: Client, seed: Seed) -> None:
     assert (made.entry, made.author, made.tenant) == (seed.entry, seed.staff, seed.tenant)
 
 
+def joining(**answers: Any) -> dict[str, Any]:
+    """The form by which somebody joins."""
+    return {"preferred_time": "any", "urgency": "0", **answers}
+
+
+def test_somebody_is_let_join(client: Client, seed: Seed) -> None:
+    patient = factories.PatientFactory.create(tenant=seed.tenant)
+    data = joining(
+        facility=seed.facility.pk, patient=patient.pk, service=seed.service.pk, urgency="2",
+        preferred_days=["1", "5"],
+    )  # fmt: skip
+    assert send(client, url(WaitlistEntry, "add"), **data)[0] == {}
+    made = WaitlistEntry.objects.get(patient=patient)
+    assert (made.facility, made.service, made.urgency) == (seed.facility, seed.service, 2)
+    assert (made.status, made.preferred_days) == ("waiting", [1, 5])
+    event = Event.objects.get(kind="waitlist.joined", entry_id=made.pk)
+    assert event.actor_id == seed.staff.pk
+
+
+def test_who_may_not_join_is_told_why(client: Client, seed: Seed) -> None:
+    other = plant(name="Zebra")
+    patient = factories.PatientFactory.create(tenant=seed.tenant)
+    here = {"facility": seed.facility.pk, "patient": patient.pk}
+    waits = {"patient": seed.patient.pk, "provider": seed.provider.pk}
+    for field, answers in (
+        ("patient", {"patient": ""}),
+        ("patient", {"patient": other.patient.pk}),
+        ("facility", {"facility": other.facility.pk}),
+        ("facility", waits),
+        ("latest", {"latest_0": "2001-01-01", "latest_1": "00:00"}),
+    ):
+        errors, _ = send(client, url(WaitlistEntry, "add"), **joining(**{**here, **answers}))
+        assert list(errors) == [field]
+    assert WaitlistEntry.objects.filter(tenant=seed.tenant).count() == 1
+
+
+def test_a_slot_is_offered_to_a_chosen_entry(client: Client, seed: Seed) -> None:
+    """What it was offered before is taken back."""
+    told = act(client, "offer", seed.entry, slot_id=seed.open_slot.pk)
+    assert told == ["Offered: 1 of 1."]
+    made = Hold.objects.get(slot=seed.open_slot)
+    assert (made.entry, made.source, made.status) == (seed.entry, "staff", "offered")
+    assert Hold.objects.get(pk=seed.hold.pk).status == "withdrawn"
+
+
+def test_the_answer_of_who_was_asked_is_noted(client: Client, seed: Seed) -> None:
+    assert act(client, "still_waits", seed.entry) == ["Noted: 1 of 1."]
+    seed.entry.refresh_from_db()
+    assert seed.entry.nudge_answered_at is not None
+    assert act(client, "waits_no_longer", seed.entry) == ["Cancelled: 1 of 1."]
+    seed.entry.refresh_from_db()
+    assert (seed.entry.status, seed.entry.cancellation_reason) == ("cancelled", "nudge_declined")
+    answers = Event.objects.filter(kind="waitlist.nudge_answered", actor_id=seed.staff.pk)
+    assert [event.data["interested"] for event in answers.order_by("pk")] == [True, False]
+
+
 def test_bad_wishes_are_refused(client: Client, seed: Seed) -> None:
     address, data = url(WaitlistEntry, "change", seed.entry.pk), form_of(client, seed.entry)
     seed.entry.refresh_from_db()
@@ -191,6 +249,19 @@ def test_holds_are_declined(client: Client, seed: Seed) -> None:
     assert event.actor_id == seed.staff.pk
 
 
+def test_holds_are_withdrawn_with_a_reason(client: Client, seed: Seed) -> None:
+    assert act(client, "withdraw", seed.hold) == []
+    assert act(client, "withdraw", seed.hold, reason="slot_needed") == ["Withdrawn: 1 of 1."]
+    seed.hold.refresh_from_db()
+    seed.entry.refresh_from_db()
+    assert (seed.hold.status, seed.entry.status) == ("withdrawn", "waiting")
+    assert seed.entry.offers_made == 0
+    assert Slot.objects.get(pk=seed.held_slot.pk).status == "open"
+    event = Event.objects.get(kind="waitlist.hold_withdrawn")
+    assert (event.actor_id, event.data) == (seed.staff.pk, {"reason": "slot_needed"})
+    assert act(client, "withdraw", seed.hold, reason="other")[1] == "Withdrawn: 0 of 1."
+
+
 def test_slots_are_offered_to_the_best_match(client: Client, seed: Seed) -> None:
     told = act(client, "offer", seed.open_slot)
     assert told[1] == "Offered: 0 of 1."  # who waits has an offer
@@ -236,3 +307,17 @@ def test_people_are_found_by_name(client: Client, seed: Seed) -> None:
         for term, found in (("apple", 1), ("nobody", 0), (str(seed.patient.pk), 1)):
             page = client.get(url(model, "changelist", q=term))
             assert page.context["cl"].result_count == found, (model, term)
+
+
+def test_entries_and_patients_are_found_by_their_level(client: Client, seed: Seed) -> None:
+    """The levels are known: the table is not asked which there are."""
+    urgent = factories.WaitlistEntryFactory.create(facility=seed.facility, urgency=2)
+    tiered = factories.PatientFactory.create(tenant=seed.tenant, tier=2)
+    for row, name in ((urgent, "urgency__exact"), (tiered, "tier__exact")):
+        with CaptureQueriesContext(connection) as queries:
+            found = client.get(url(type(row), "changelist", **{name: "2"}))
+        assert list(found.context["cl"].result_list) == [row]
+        assert f"?{name}=3" in found.content.decode()
+        assert not any("DISTINCT" in query["sql"] for query in queries.captured_queries)
+        bad = client.get(url(type(row), "changelist", **{name: "high"}), follow=True)
+        assert bad.status_code == 200

@@ -111,3 +111,25 @@ def test_the_tasks_clock_is_the_databases(db: None, monkeypatch: pytest.MonkeyPa
         [(at,)] = cursor.fetchall()
     difference: Any = abs(clock.now() - at)
     assert difference < 10 * MINUTE
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [("expire_holds", "ended 2 holds"), ("release_reservations", "released 2")],
+)
+def test_a_terminal_sees_how_far_it_is(
+    clinic: World,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    shown: str,
+) -> None:
+    for number in range(2):
+        clinic.offer(slot=clinic.slot(at=NOW + number * HOUR), now=NOW - 3 * DAY)
+        clinic.reserve(slot=clinic.slot(at=NOW + DAY + number * HOUR), now=NOW - DAY)
+    monkeypatch.setenv("FORCE_COLOR", "1")  # what rich takes for a terminal
+    _call(name)
+    assert shown in capsys.readouterr().err
+    monkeypatch.delenv("FORCE_COLOR")
+    _call(name)
+    assert capsys.readouterr().err == ""

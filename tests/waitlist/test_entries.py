@@ -1,7 +1,7 @@
 """Joining, changing one's wishes, leaving, being asked, and running out of time."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 from uuid import uuid4
 
@@ -272,8 +272,17 @@ BAD_WISHES: list[tuple[str, dict[str, Any]]] = [
     ("preferred_days", {"preferred_days": ["Monday"]}),
     ("preferred_days", {"preferred_days": None}),
     ("preferred_days", {"preferred_days": 3}),
-    ("earliest", {"earliest": "soon"}),
-    ("latest", {"latest": "late"}),
+    *(
+        (name, {name: value})
+        for name in ("earliest", "latest")
+        for value in (
+            "soon",
+            5,
+            datetime(2030, 3, 5),  # noqa: DTZ001
+            datetime(1, 1, 1, tzinfo=timezone(14 * HOUR)),
+            datetime(9999, 12, 31, tzinfo=timezone(-12 * HOUR)),
+        )
+    ),
     ("latest", {"latest": NOW - SECOND}),
     ("latest", {"latest": NOW}),
     ("latest", {"earliest": NOW + DAY, "latest": NOW + DAY}),
@@ -364,6 +373,16 @@ def test_an_entrys_end_follows_its_dates(
 ) -> None:
     entry = worlds.build(kind=kind).join(at=NOW, **wishes)
     assert WaitlistEntry.objects.get(pk=entry.pk).expires_at == expected
+
+
+def test_an_end_that_would_be_over_is_refused_whatever_gives_it(clinic: World) -> None:
+    entry = clinic.join(at=NOW - 10 * DAY, latest=NOW - DAY, dates_flexible=True)
+    for wishes in ({"dates_flexible": False}, {"latest": NOW, "dates_flexible": False}):
+        with pytest.raises(ValidationError) as refused:
+            _update(entry, **wishes)
+        assert _names(refused.value) == {next(iter(wishes))}
+    assert WaitlistEntry.objects.get(pk=entry.pk).dates_flexible
+    assert _update(entry, urgency=1).expires_at == NOW + 80 * DAY
 
 
 def test_new_dates_give_a_new_end_counted_from_joining(clinic: World) -> None:
@@ -592,6 +611,13 @@ def test_who_waited_long_with_flexible_dates_is_asked_once(clinic: World) -> Non
     assert brief(events) == [("waitlist.still_interested", "waiting", "waiting")]
     assert events[0].entry_id == entry.pk
     assert entries.nudge_due(now=NOW, limit=10) == 0
+
+
+def test_what_was_said_before_being_asked_is_no_answer(clinic: World) -> None:
+    entry = clinic.join(at=NOW - 60 * DAY, dates_flexible=True)
+    entries.answer_nudge(entry_id=entry.pk, interested=True, actor=STAFF, now=NOW - 30 * DAY)
+    assert entries.nudge_due(now=NOW, limit=10) == 1
+    assert entries.expire_nudged(now=NOW + 7 * DAY, limit=10) == 1
 
 
 def test_a_salon_asks_nobody(salon: World) -> None:

@@ -1,17 +1,18 @@
 """What becomes of an offer: accepted, declined, lapsed, withdrawn, reminded; what is refused."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, time, timedelta
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.core.exceptions import ValidationError
 
 from accounts.models import Tenant
 from audit.errors import NotFound
 from audit.models import Event
 from scheduling import appointments, blocks, slots
-from scheduling.models import Appointment, Slot, TimeBlock
+from scheduling.models import Appointment, Facility, Slot, TimeBlock
 from tests import factories
 from tests.audit import elsewhere
 from tests.audit.log import brief, written
@@ -79,6 +80,17 @@ def test_who_accepts_is_booked(hold: Hold) -> None:
         )  # fmt: skip
         assert (event.actor_id, event.at) == (STAFF.id, NOW)
     assert events[1].data == {"appointment_id": str(appointment.pk), "source": "waitlist"}
+
+
+def test_what_is_booked_is_what_was_waited_for_where_the_slot_is_for_anything(
+    clinic: World,
+) -> None:
+    entry, slot = clinic.join(), clinic.slot(service=None)
+    assert worlds.accept(clinic.offer(entry=entry, slot=slot)).service_id == clinic.service.pk
+    own = factories.ServiceFactory.create(tenant=clinic.tenant)
+    other = clinic.slot(service=own, at=NOW + 2 * DAY)
+    hold = clinic.offer(entry=clinic.join(service_id=None), slot=other)
+    assert worlds.accept(hold).service_id == own.pk
 
 
 def test_an_offer_can_be_accepted_until_its_end_and_not_at_it(hold: Hold) -> None:
@@ -364,8 +376,44 @@ def test_a_sweep_withdraws_no_more_than_its_limit(clinic: World) -> None:
 # Reminding
 
 
-def test_an_offer_is_reminded_once_when_the_lead_begins(hold: Hold) -> None:
-    start = END - 4 * HOUR
+@pytest.mark.parametrize(
+    ("quiet", "due"),
+    [
+        ((time(21), time(8)), NOW.replace(hour=20, minute=50)),  # the lead begins at 05:30
+        ((time(5), time(6)), NOW.replace(hour=4, minute=50) + DAY),
+        ((time(5, 30), time(6)), NOW.replace(hour=5, minute=20) + DAY),
+        ((time(4), time(5, 30)), END - 4 * HOUR),
+        ((time(6), time(5, 30)), END - 4 * HOUR),
+    ],
+)
+def test_a_reminder_comes_before_the_quiet_hours_that_it_would_fall_into(
+    clinic: World, quiet: tuple[time, time], due: datetime
+) -> None:
+    clinic.change(quiet_from=quiet[0], quiet_until=quiet[1])
+    clinic.offer()
+    assert holds.remind_due(now=due - SECOND, limit=10) == 0
+    assert holds.remind_due(now=due, limit=10) == 1
+
+
+def test_quiet_hours_are_by_the_clock_of_the_facility(db: None) -> None:
+    tokyo = worlds.build(timezone="Asia/Tokyo")  # 19:00 there
+    tokyo.offer(slot=tokyo.slot(at=NOW + DAY))  # the lead begins at 14:30
+    assert holds.remind_due(now=END - 4 * HOUR - SECOND, limit=10) == 0
+    assert holds.remind_due(now=END - 4 * HOUR, limit=10) == 1
+
+
+def test_in_an_unknown_zone_there_are_no_quiet_hours(clinic: World, hold: Hold) -> None:
+    """And the others are reminded as ever."""
+    lost = worlds.build()
+    lost.offer()
+    Facility.objects.filter(pk=lost.facility.pk).update(timezone="Mars/Base")
+    assert holds.remind_due(now=NOW.replace(hour=20, minute=50), limit=10) == 1
+    assert holds.remind_due(now=END - 4 * HOUR, limit=10) == 1
+
+
+def test_an_offer_is_reminded_once_when_the_lead_begins(clinic: World) -> None:
+    clinic.change(quiet_from=None, quiet_until=None)
+    hold, start = clinic.offer(), END - 4 * HOUR
     assert holds.remind_due(now=start - SECOND, limit=10) == 0
     with written() as events:
         assert holds.remind_due(now=start, limit=10) == 1
@@ -439,6 +487,19 @@ def test_an_offer_that_is_over_cannot_be_answered(
         answer(hold)
     assert (caught.value.code, caught.value.field) == ("hold_closed", "hold")
     assert (_states(hold), Event.objects.count()) == (states, events)
+
+
+def test_an_offer_is_taken_back_once_and_with_a_code(hold: Hold) -> None:
+    with pytest.raises(ValidationError):
+        holds.take_back(hold_id=hold.pk, reason="Ada called", actor=STAFF, now=NOW)
+    with written() as events:
+        done = holds.take_back(hold_id=hold.pk, reason="moved", actor=STAFF, now=NOW)
+    assert (done.status, _states(hold)) == ("withdrawn", ("withdrawn", "waiting", "open"))
+    assert brief(events) == [
+        ("waitlist.hold_withdrawn", "offered", "withdrawn"), ("slot.opened", "held", "open")
+    ]  # fmt: skip
+    with pytest.raises(holds.HoldClosed):
+        holds.take_back(hold_id=hold.pk, reason="moved", actor=STAFF, now=NOW)
 
 
 def test_an_offer_that_lapsed_cannot_be_declined_even_before_the_sweep_has_seen_it(

@@ -12,7 +12,7 @@ from django.db import connection
 from accounts.models import Tenant
 from audit.models import Event, Unrelayed
 from notifications import relay
-from scheduling import appointments, blocks
+from scheduling import appointments, blocks, slots
 from tests import factories
 from tests.audit.refusals import unguarded
 from tests.waitlist import worlds
@@ -246,6 +246,26 @@ def test_7_a_transition_by_hand_is_missed(clinic: World) -> None:
     entry = clinic.join()
     _entry(entry.pk, status="expired", closed_at=NOW)
     assert _found() == {(7, entry.pk)}
+
+
+def test_7_a_transition_by_hand_into_what_the_row_was_once_is_missed(clinic: World) -> None:
+    """What counts is the last event, not that there was one like it."""
+    slot, hold = clinic.reserve(slot=clinic.slot(at=NOW + 2 * DAY)), clinic.offer()
+    slots.release(slot_id=slot.pk, actor=STAFF, now=NOW)
+    worlds.decline(hold)
+    booked = clinic.book(slot=clinic.slot(at=NOW + 3 * DAY))
+    appointments.cancel(appointment_id=booked.pk, reason="moved", actor=STAFF, now=NOW)
+    assert _found() == set()
+    _slot(slot.pk, status="reserved", reserved_until=NOW)
+    _slot(hold.slot_id, status="held")
+    _hold(hold.pk, status="offered", closed_at=None)
+    _entry(hold.entry_id, status="offered")
+    _slot(booked.slot_id, status="booked")
+    _set(
+        "scheduling_appointment", booked.pk, status="booked", cancelled_at=None,
+        cancellation_reason="",
+    )  # fmt: skip
+    assert _found() == {(7, slot.pk), (7, hold.pk), (7, hold.entry_id), (7, booked.pk)}
 
 
 def test_8_an_event_that_says_too_much(clinic: World) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -15,8 +16,8 @@ from tests import factories
 from tests.audit.log import brief, written
 from tests.waitlist import worlds
 from tests.waitlist.worlds import DAY, HOUR, MINUTE, NOW, SECOND, STAFF, World
-from waitlist import entries, invites
-from waitlist.models import Hold, WaitlistEntry
+from waitlist import entries, holds, invites
+from waitlist.models import Hold, Queue, WaitlistEntry
 
 NIGHT = datetime(2030, 3, 4, 22, tzinfo=UTC)
 MORNING = datetime(2030, 3, 5, 8, tzinfo=UTC)  # quiet hours are over
@@ -198,6 +199,11 @@ def test_a_slot_that_cannot_be_claimed_is_refused(clinic: World, chosen: bool) -
     factories.TimeBlockFactory.create(facility=clinic.facility, starts_at=NOW + 2 * DAY)
     codes = [_refusal(lambda: _invite(slot, to)) for slot in (reserved, blocked, past)]  # noqa: B023
     assert codes == ["slot_taken", "slot_blocked", "slot_past"]
+
+
+def test_who_is_promoted_is_booked_for_what_they_wait_for(clinic: World) -> None:
+    slot = clinic.slot(service=None)
+    assert _promote(clinic.join(), slot).service_id == clinic.service.pk
 
 
 @pytest.mark.parametrize("call", [_invite, lambda slot, entry: _promote(entry, slot)])
@@ -390,3 +396,60 @@ def test_an_organizer_cannot_be_booked_into_a_slot(venue: World) -> None:
     )
     slot = venue.slot()
     assert _refusal(lambda: _promote(entry, slot)) == "not_found"
+
+
+# A facility or a provider who is no longer active
+
+
+@pytest.mark.parametrize("field", ["facility", "provider"])
+@pytest.mark.parametrize(
+    "way", ["book", "reserve", "move", "invite", "invite for", "promote", "accept"]
+)
+def test_nothing_is_claimed_where_nobody_is_at_work(clinic: World, way: str, field: str) -> None:
+    slot, entry = clinic.slot(), clinic.join()
+    patient_id = clinic.patient().pk
+    given: dict[str, Any] = {"actor": STAFF, "now": NOW}
+    booked = clinic.book(slot=clinic.slot(at=NOW + 2 * DAY))
+    elsewhere = clinic.neighbour()
+    moving = elsewhere.book()
+    held = clinic.offer(slot=clinic.slot(at=NOW + 3 * DAY))
+    calls: dict[str, Callable[[], Any]] = {
+        "book": partial(appointments.book, slot_id=slot.pk, patient_id=patient_id,
+                        source="staff", **given),
+        "reserve": partial(slots.reserve, slot_id=slot.pk, patient_id=patient_id, **given),
+        "move": partial(appointments.reschedule, appointment_id=moving.pk, slot_id=slot.pk,
+                        **given),
+        "invite": partial(_invite, slot),
+        "invite for": partial(_invite_for, booked, entry),
+        "promote": partial(_promote, entry, slot),
+        "accept": partial(holds.accept, hold_id=held.pk, **given),
+    }  # fmt: skip
+    row = clinic.facility if field == "facility" else clinic.provider
+    type(row).objects.filter(pk=row.pk).update(is_active=False)
+    refused: list[Refused] = []
+
+    def try_it() -> None:
+        try:
+            calls[way]()
+        except Refused as error:
+            refused.append(error)
+            raise
+
+    assert _refusal(try_it) == "inactive"
+    assert refused[0].field == field
+    # What is there can still be given up.
+    appointments.cancel(appointment_id=booked.pk, reason="facility_closed", **given)
+    holds.decline(hold_id=held.pk, **given)
+
+
+def test_who_waits_in_a_deactivated_queue_visits_nobody(clinic: World) -> None:
+    """Neither by the scan nor by hand, though they would take any facility."""
+    neighbour = clinic.neighbour()
+    entry = neighbour.join(any_facility=True, service_id=clinic.service.pk)
+    slot = clinic.slot()
+    Queue.objects.filter(facility=neighbour.facility).update(deactivated_at=NOW)
+    assert clinic.fill().offers == 0
+    assert _refusal(lambda: _invite(slot)) == "nobody_fits"
+    assert _refusal(lambda: _invite(slot, entry)) == "does_not_fit"
+    Queue.objects.filter(facility=neighbour.facility).update(deactivated_at=None)
+    assert _invite(slot, entry).entry_id == entry.pk

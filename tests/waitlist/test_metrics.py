@@ -176,3 +176,12 @@ def test_the_task_counts_by_the_databases_clock(clinic: World) -> None:
     assert tasks.roll_up_metrics() == {"days": 0}
     clinic.join(at=NOW - 3650 * DAY)
     assert tasks.roll_up_metrics() == {"days": 2}
+
+
+def test_a_facility_whose_zone_is_unknown_keeps_nobody_from_being_counted(clinic: World) -> None:
+    lost = worlds.build()
+    for world in (lost, clinic):
+        world.join()
+    Facility.objects.filter(pk=lost.facility.pk).update(timezone="Mars/Base")
+    assert metrics.roll_up(now=NOW) == 2
+    assert set(DailyMetric.objects.values_list("facility", flat=True)) == {clinic.facility.pk}

@@ -40,6 +40,7 @@ BAD: list[tuple[str, Any]] = [
     *((name, value) for name in LIMITS for value in ("many", -1)),
     *((name, value) for name in CHOICES for value in ("chance", "", None)),
     *((name, "soon") for name in DURATIONS),
+    *((name, "999999999999 days") for name in DURATIONS),
     *((name, -HOUR) for name in DURATIONS),
     *((name, NONE) for name in POSITIVE),
     *((name, value) for name in FLAGS for value in ("perhaps", None)),

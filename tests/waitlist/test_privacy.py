@@ -114,6 +114,7 @@ def _work(world: World) -> None:
         (tasks.rerank_patient, patient),
         (tasks.rerank_patient, "no id"),
         (tasks.fill_open_slots,),
+        (tasks.fill_facilities, str(world.facility.pk)),
         (tasks.expire_holds,),
         (tasks.withdraw_blocked_holds,),
         (tasks.send_hold_reminders,),
@@ -137,7 +138,7 @@ def test_no_row_of_the_log_tells_what_is_personal(
         _live(clinic)
         _work(clinic)
     assert Event.objects.values("kind").distinct().count() >= 18
-    assert JobRun.objects.count() == 13
+    assert JobRun.objects.count() == 14
     said = []
     for table in TABLES:
         with connection.cursor() as cursor:

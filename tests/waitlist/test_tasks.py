@@ -1,5 +1,6 @@
 """What the workers run: each reads the clock, makes its calls, and says how much it did."""
 
+from collections.abc import Callable, Iterator
 from typing import Any
 from uuid import uuid4
 
@@ -9,8 +10,9 @@ from audit import clock
 from audit.models import JobRun
 from scheduling import blocks
 from scheduling import tasks as scheduling_tasks
+from scheduling.models import Facility
 from tests import factories
-from tests.audit import elsewhere
+from tests.audit import broker, elsewhere
 from tests.waitlist import worlds
 from tests.waitlist.worlds import DAY, HOUR, MINUTE, NOW, STAFF, World
 from waitlist import entries, fill, tasks
@@ -28,14 +30,56 @@ def _run(task: Any, *args: str) -> JobRun:
     return JobRun.objects.get(task_id=key)
 
 
-def test_the_scan_fills_every_facility_that_it_can(clinic: World) -> None:
+@pytest.fixture
+def sent() -> Iterator[Callable[[], list[tuple[str, list[Any]]]]]:
+    """Say which tasks were sent since the last time, and their arguments."""
+
+    def take() -> list[tuple[str, list[Any]]]:
+        found = [(task.rsplit(".")[-1], args) for _, task, args in broker.messages()]
+        broker.empty()
+        return found
+
+    take()
+    yield take
+    take()
+
+
+Sent = Callable[[], list[tuple[str, list[Any]]]]
+
+
+def test_the_scan_spreads_the_facilities_in_chunks(
+    clinic: World, monkeypatch: pytest.MonkeyPatch, sent: Sent
+) -> None:
+    monkeypatch.setattr(tasks, "CHUNK", 2)
     for world in (clinic, worlds.build(), worlds.build()):
         world.slot()
         world.join()
+    assert _run(tasks.fill_open_slots).counts == {"facilities": 3}
+    chunks = sent()
+    assert [(name, len(args)) for name, args in chunks] == [
+        ("fill_facilities", 2), ("fill_facilities", 1)
+    ]  # fmt: skip
     with elsewhere.locked(f"waitlist.fill:{clinic.facility.pk}"):
-        counts = _run(tasks.fill_open_slots).counts
-    assert counts == {"facilities": 3, "offers": 2, "clashes": 0, "busy": 1}
+        runs = [_run(tasks.fill_facilities, *args) for _, args in chunks]
+    assert sum(run.counts["offers"] for run in runs) == 2
+    assert sum(run.counts["busy"] for run in runs) == 1
     assert Hold.objects.count() == 2
+
+
+def test_a_facility_that_fails_takes_no_other_along(clinic: World, sent: Sent) -> None:
+    """It gets a run of its own, which fails and says where."""
+    lost, other = worlds.build(), worlds.build()
+    for world in (lost, clinic, other):
+        world.slot()
+        world.join()
+    Facility.objects.filter(pk=lost.facility.pk).update(timezone="Mars/Base")
+    ids = [str(world.facility.pk) for world in (lost, clinic, other)]
+    run = _run(tasks.fill_facilities, *ids)
+    assert (run.state, run.args) == ("succeeded", ids)
+    assert run.counts == {"offers": 2, "clashes": 0, "busy": 0, "failed": 1}
+    assert sent() == [("fill_facility", ids[:1])]
+    alone = _run(tasks.fill_facility, ids[0])
+    assert (alone.state, "ZoneInfo" in alone.error_class) == ("failed", True)
 
 
 def test_a_facility_is_filled_by_its_id(clinic: World) -> None:
@@ -143,6 +187,12 @@ def test_a_block_withdraws_its_holds_when_its_event_arrives(clinic: World) -> No
         reason="",
         actor=STAFF,
         now=NOW,
+    )
+    away = clinic.neighbour()
+    away.offer()
+    away.slot(at=NOW + 2 * DAY)
+    factories.TimeBlockFactory.create(
+        facility=away.facility, starts_at=NOW + DAY, minutes=2 * 24 * 60
     )
     run = _run(tasks.withdraw_blocked_holds, str(clinic.facility.pk))
     assert run.counts == {"holds": 1, "slots": 0}

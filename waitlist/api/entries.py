@@ -9,7 +9,7 @@ from django.db.models import F, Prefetch, Q, QuerySet
 from django_filters import rest_framework as filters
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
-from rest_framework.exceptions import ErrorDetail, ValidationError
+from rest_framework.exceptions import ErrorDetail, Throttled, ValidationError
 from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -21,7 +21,9 @@ from accounts.views import ApiView, RowsView, wanted_version, with_etag
 from audit import clock, events
 from audit.errors import check_version
 from scheduling import scopes as supply
-from waitlist import entries, invites, ranking, scopes
+from scheduling import slots
+from scheduling.appointments import PatientBusy
+from waitlist import entries, invites, queues, ranking, scopes
 from waitlist.api.answers import EntryAnswer
 from waitlist.models import ACTIVE, Hold, WaitlistEntry
 from waitlist.wishes import WISHES
@@ -145,7 +147,12 @@ class QueueView(EntryListView):
     """The queue, and joining it."""
 
     filterset_class = EntryFilters
-    problems: ClassVar = {"POST": frozenset({404, 409, 429})}
+    problems: ClassVar = {
+        "POST": (
+            entries.AlreadyWaiting, entries.QueueFull, queues.QueueClosed, entries.TooManyEntries,
+            Throttled,
+        ),
+    }  # fmt: skip
 
     def rows(self) -> QuerySet[WaitlistEntry]:
         """Return the entries that the caller sees."""
@@ -202,7 +209,10 @@ class EntryView(ApiView, GenericAPIView[WaitlistEntry]):
     """One entry."""
 
     serializer_class = EntryAnswer
-    problems: ClassVar = {"PATCH": frozenset({409})}
+    problems: ClassVar = {
+        "PATCH": (*slots.UNCLAIMABLE, entries.EntryClosed, entries.AlreadyWaiting, PatientBusy,
+                  scopes.NotYours),
+    }  # fmt: skip
 
     def get(self, request: Request, id: UUID) -> Response:
         """Read an entry with its position, priority score and live hold."""

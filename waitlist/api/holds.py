@@ -12,6 +12,8 @@ from accounts import rows
 from accounts.roles import Caller
 from accounts.views import ApiView
 from audit import clock
+from scheduling import slots
+from scheduling.appointments import PatientBusy
 from waitlist import holds, scopes
 from waitlist.api.answers import HoldAnswer
 
@@ -30,7 +32,7 @@ class HoldAcceptView(ApiView, GenericAPIView[Any]):
     """Saying yes."""
 
     serializer_class = HoldAnswer
-    problems: ClassVar = {"POST": frozenset({409})}
+    problems: ClassVar = {"POST": (*slots.UNCLAIMABLE, holds.HoldClosed, PatientBusy)}
 
     @extend_schema(request=None, responses=HoldAnswer)
     def post(self, request: Request, id: UUID) -> Response:
@@ -44,7 +46,7 @@ class HoldDeclineView(ApiView, GenericAPIView[Any]):
     """Saying no."""
 
     serializer_class = HoldAnswer
-    problems: ClassVar = {"POST": frozenset({409})}
+    problems: ClassVar = {"POST": (holds.HoldClosed,)}
 
     @extend_schema(request=None, responses=HoldAnswer)
     def post(self, request: Request, id: UUID) -> Response:

@@ -12,12 +12,19 @@ from rest_framework.response import Response
 from accounts import rows
 from accounts.bodies import Body
 from accounts.views import ApiView, wanted_version
-from audit import clock, events
+from audit import clock
+from scheduling import appointments, slots
 from scheduling import scopes as supply
-from waitlist import invites, scopes
+from waitlist import entries, invites, scopes
 from waitlist.api import holds
 from waitlist.api.answers import EntryAnswer, HoldAnswer
 from waitlist.api.entries import show
+
+# What is refused of an offer.
+UNOFFERED = (
+    *slots.UNCLAIMABLE, entries.EntryClosed, invites.DoesNotFit, invites.NobodyFits,
+    invites.TooLate,
+)  # fmt: skip
 
 
 class Promotion(Body):
@@ -33,16 +40,19 @@ class Invitation(Body):
 
 
 class VacancyInvitation(Invitation):
-    """Whom to invite, and why the appointment is cancelled, as a code."""
+    """Whom to invite, and why the appointment is cancelled."""
 
-    reason = serializers.RegexField(rf"^{events.CODE}$", max_length=50)
+    reason = serializers.ChoiceField(choices=appointments.REASONS)
 
 
 class PromoteView(ApiView, GenericAPIView[Any]):
     """Booking somebody who waits."""
 
     serializer_class = EntryAnswer
-    problems: ClassVar = {"POST": frozenset({409, 412})}
+    updates: ClassVar[bool] = True
+    problems: ClassVar = {
+        "POST": (*slots.UNCLAIMABLE, entries.EntryClosed, appointments.PatientBusy, scopes.NotYours)
+    }
 
     @extend_schema(request=Promotion, responses=EntryAnswer)
     def post(self, request: Request, id: UUID) -> Response:
@@ -66,7 +76,7 @@ class SlotInviteView(ApiView, GenericAPIView[Any]):
     """Offering a slot."""
 
     serializer_class = HoldAnswer
-    problems: ClassVar = {"POST": frozenset({409})}
+    problems: ClassVar = {"POST": (*UNOFFERED, scopes.NotYours)}
 
     @extend_schema(request=Invitation, responses={201: HoldAnswer})
     def post(self, request: Request, id: UUID) -> Response:
@@ -86,7 +96,8 @@ class AppointmentInviteView(ApiView, GenericAPIView[Any]):
     """Offering the vacancy of an appointment."""
 
     serializer_class = HoldAnswer
-    problems: ClassVar = {"POST": frozenset({409})}
+    updates: ClassVar[bool] = True
+    problems: ClassVar = {"POST": (*UNOFFERED, appointments.NotBooked)}
 
     @extend_schema(request=VacancyInvitation, responses={201: HoldAnswer})
     def post(self, request: Request, id: UUID) -> Response:
@@ -103,5 +114,6 @@ class AppointmentInviteView(ApiView, GenericAPIView[Any]):
             reason=body.validated_data["reason"],
             actor=self.caller.actor,
             now=clock.now(),
+            version=wanted_version(request=request),
         )
         return holds.show(hold_id=hold.pk, caller=self.caller, status=201)

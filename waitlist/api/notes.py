@@ -14,8 +14,9 @@ from accounts import rows
 from accounts.bodies import Body
 from accounts.models import User
 from accounts.roles import Role
-from accounts.views import ApiView, RowsView
+from accounts.views import ApiView, RowsView, wanted_version
 from audit import clock
+from audit.models import Event
 from waitlist import entries, history, scopes
 from waitlist.api.answers import EntryAnswer
 from waitlist.api.entries import show
@@ -95,22 +96,23 @@ class HistoryView(ApiView, GenericAPIView[Any]):
     """What happened to an entry."""
 
     serializer_class = FactAnswer
-    filter_backends = ()
-    pagination_class = None
+    queryset = Event.objects.none()  # for the schema; the facts are read for each request
 
     @extend_schema(responses=FactAnswer(many=True))
     def get(self, request: Request, id: UUID) -> Response:
         """Tell what happened to an entry, oldest first; to staff with the notes on it."""
         entry = rows.find(rows=scopes.entries(caller=self.caller), id=id, field="entry")
         facts = history.read(entry=entry, inside=self.caller.role != Role.PATIENT)
-        return Response(FactAnswer(facts, many=True).data)
+        page = self.paginate_queryset(self.filter_queryset(facts))  # type: ignore[arg-type]
+        return self.get_paginated_response(FactAnswer(page, many=True).data)
 
 
 class StillInterestedView(ApiView, GenericAPIView[Any]):
     """The answer to a nudge."""
 
     serializer_class = EntryAnswer
-    problems: ClassVar = {"POST": frozenset({409})}
+    updates: ClassVar[bool] = True
+    problems: ClassVar = {"POST": (entries.EntryClosed,)}
 
     @extend_schema(request=Interest, responses=EntryAnswer)
     def post(self, request: Request, id: UUID) -> Response:
@@ -123,5 +125,6 @@ class StillInterestedView(ApiView, GenericAPIView[Any]):
             interested=body.validated_data["interested"],
             actor=self.caller.actor,
             now=clock.now(),
+            version=wanted_version(request=request),
         )
         return show(view=self, entry_id=id)

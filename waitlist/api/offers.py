@@ -14,7 +14,7 @@ from django.urls import reverse
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.authentication import CSRFCheck
-from rest_framework.exceptions import PermissionDenied
+from rest_framework.exceptions import PermissionDenied, Throttled
 from rest_framework.generics import GenericAPIView
 from rest_framework.parsers import FormParser
 from rest_framework.renderers import BaseRenderer, JSONRenderer
@@ -25,12 +25,21 @@ from accounts import limits
 from accounts.parsers import JSONParser
 from accounts.views import ApiView, Negotiation
 from audit import clock
+from scheduling import slots
+from scheduling.appointments import PatientBusy
 from waitlist import holds, offers
 from waitlist.models import Hold
 
 FORM = "application/x-www-form-urlencoded"
 JSON = JSONParser.media_type
 PAGE = "text/html"
+
+
+class CsrfFailed(PermissionDenied):
+    """A form did not come from our page."""
+
+    default_code = "csrf_failed"
+    default_detail = "Open the link again and answer there."
 
 
 class OfferAnswer(serializers.Serializer[offers.Offer]):
@@ -93,7 +102,7 @@ class LinkView(ApiView, GenericAPIView[Any]):
         """Count the request, and check that a form is ours.
 
         :raises Throttled: if there were too many from its address.
-        :raises PermissionDenied: if it is a form of another site's.
+        :raises CsrfFailed: if it is a form of another site's.
         """
         super().initial(request, *args, **kwargs)
         limits.check(limit="offer", who=limits.address(request=request))
@@ -140,6 +149,8 @@ class LinkView(ApiView, GenericAPIView[Any]):
 class OfferView(LinkView):
     """An offer, by its link."""
 
+    problems: ClassVar = {"GET": (Throttled,)}
+
     @extend_schema(auth=[], responses={(200, "application/json"): OfferAnswer, (200, PAGE): str})
     def get(self, request: Request, token: str) -> Response:
         """Read an offer, or what became of it. Changes nothing."""
@@ -149,7 +160,9 @@ class OfferView(LinkView):
 class OfferAcceptView(LinkView):
     """Saying yes by a link."""
 
-    problems: ClassVar = {"POST": frozenset({409})}
+    problems: ClassVar = {
+        "POST": (*slots.UNCLAIMABLE, holds.HoldClosed, PatientBusy, CsrfFailed, Throttled)
+    }
 
     @extend_schema(auth=[], request=None, responses=OfferAnswer)
     def post(self, request: Request, token: str) -> Response:
@@ -160,7 +173,7 @@ class OfferAcceptView(LinkView):
 class OfferDeclineView(LinkView):
     """Saying no by a link."""
 
-    problems: ClassVar = {"POST": frozenset({409})}
+    problems: ClassVar = {"POST": (holds.HoldClosed, CsrfFailed, Throttled)}
 
     @extend_schema(auth=[], request=None, responses=OfferAnswer)
     def post(self, request: Request, token: str) -> Response:
@@ -169,9 +182,9 @@ class OfferDeclineView(LinkView):
 
 
 def _check_form(*, request: HttpRequest) -> None:
-    """:raises PermissionDenied: if a form did not come from our page."""
+    """:raises CsrfFailed: if a form did not come from our page."""
     check = CSRFCheck(lambda _request: None)  # type: ignore[arg-type]
     check.process_request(request)
     reason = check.process_view(request, None, (), {})  # type: ignore[arg-type]
     if reason:
-        raise PermissionDenied("Open the link again and answer there.", code="csrf_failed")
+        raise CsrfFailed

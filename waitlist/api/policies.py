@@ -5,7 +5,7 @@ limit.
 """
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 from uuid import UUID
 
 from django.core.exceptions import ValidationError as FunctionRefused
@@ -117,7 +117,6 @@ class PolicyView(ApiView, GenericAPIView[Any]):
     """The policy of a facility."""
 
     serializer_class = Policy
-    problems: ClassVar = {"PUT": frozenset({412})}
 
     def get(self, request: Request, id: UUID) -> Response:
         """Read how a facility's waitlist behaves."""

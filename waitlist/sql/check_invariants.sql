@@ -85,30 +85,52 @@ WHERE (numbered.event_id IS NULL) = (unrelayed.event_id IS NULL)
 UNION ALL
 SELECT 7, 'entry that no event tells the status of', entry.id
 FROM waitlist_waitlistentry AS entry
-WHERE NOT EXISTS (
-    SELECT FROM audit_event AS event
-    WHERE event.entry_id = entry.id AND (
-        event.new_status = entry.status
-        OR entry.status = 'waiting' AND event.kind = 'waitlist.hold_withdrawn'
-    )
-)
+LEFT JOIN LATERAL (
+    -- Of the events of its holds, an offer and a withdrawal say what the entry is; others are followed
+    -- by an event of the entry.
+    SELECT CASE event.new_status WHEN 'withdrawn' THEN 'waiting' ELSE event.new_status END AS status
+    FROM audit_event AS event
+    WHERE event.entry_id = entry.id AND event.subject_type IN ('entry', 'hold')
+    ORDER BY event.id DESC
+    LIMIT 1
+) AS told ON true
+WHERE told.status IS DISTINCT FROM entry.status
 UNION ALL
 SELECT 7, 'hold that no event tells the status of', hold.id
 FROM waitlist_hold AS hold
-WHERE NOT EXISTS (
-    SELECT FROM audit_event AS event
-    WHERE event.entry_id = hold.entry_id AND event.hold_id = hold.id AND event.kind = CASE
-        WHEN hold.status = 'accepted' THEN 'waitlist.converted'
-        ELSE 'waitlist.hold_' || hold.status
-    END
-)
+LEFT JOIN LATERAL (
+    SELECT CASE event.kind WHEN 'waitlist.converted' THEN 'accepted' ELSE event.new_status END AS status
+    FROM audit_event AS event
+    WHERE event.entry_id = hold.entry_id
+        AND event.hold_id = hold.id
+        AND (event.subject_type = 'hold' OR event.kind = 'waitlist.converted')
+    ORDER BY event.id DESC
+    LIMIT 1
+) AS told ON true
+WHERE told.status IS DISTINCT FROM hold.status
 UNION ALL
 SELECT 7, 'appointment that no event tells the status of', appointment.id
 FROM scheduling_appointment AS appointment
-WHERE NOT EXISTS (
-    SELECT FROM audit_event AS event
-    WHERE event.subject_id = appointment.id AND event.kind = 'appointment.' || appointment.status
-)
+LEFT JOIN LATERAL (
+    SELECT event.new_status AS status
+    FROM audit_event AS event
+    WHERE event.subject_id = appointment.id
+    ORDER BY event.id DESC
+    LIMIT 1
+) AS told ON true
+WHERE told.status IS DISTINCT FROM appointment.status
+UNION ALL
+-- A slot has no event of its making, and none of its own where a hold or an appointment has one.
+SELECT 7, 'slot in another status than its last event tells', slot.id
+FROM scheduling_slot AS slot
+CROSS JOIN LATERAL (
+    SELECT event.new_status AS status
+    FROM audit_event AS event
+    WHERE event.subject_id = slot.id
+    ORDER BY event.id DESC
+    LIMIT 1
+) AS told
+WHERE slot.status NOT IN ('held', 'booked') AND told.status <> slot.status
 UNION ALL
 SELECT 8, 'event that says more than its kind may', event.id
 FROM audit_event AS event

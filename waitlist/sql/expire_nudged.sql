@@ -5,7 +5,8 @@ WITH due AS (
     FROM waitlist_waitlistentry AS entry
     JOIN waitlist_waitlistpolicy AS policy ON policy.facility_id = entry.facility_id
     WHERE entry.status = 'waiting'
-        AND entry.nudge_answered_at IS NULL
+        -- What was said before they were asked is no answer.
+        AND (entry.nudge_answered_at < entry.nudged_at) IS NOT FALSE
         AND entry.nudged_at + policy.nudge_grace <= %(now)s
     ORDER BY entry.id
     LIMIT %(limit)s

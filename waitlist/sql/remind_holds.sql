@@ -1,16 +1,37 @@
--- Note that live holds are to be reminded: the policy's lead, at most half the hold, before the end.
+-- Note that live holds are to be reminded: the policy's lead, at most half the hold, before the end;
+-- where that falls into quiet hours, before those begin, early enough for a sweep of every five minutes.
+-- In a zone that PostgreSQL does not know there are no quiet hours.
 -- Locks the holds, by id, skipping locked ones.
-WITH due AS (
+WITH zone AS MATERIALIZED (
+    SELECT name FROM pg_timezone_names
+),
+due AS (
     SELECT hold.id
     FROM waitlist_hold AS hold
     JOIN waitlist_waitlistpolicy AS policy ON policy.facility_id = hold.facility_id
+    JOIN scheduling_facility AS facility ON facility.id = hold.facility_id
+    LEFT JOIN zone ON zone.name = facility.timezone
+    CROSS JOIN LATERAL (
+        SELECT hold.expires_at - least(policy.reminder_lead, (hold.expires_at - hold.offered_at) / 2)
+    ) AS wanted (at)
+    CROSS JOIN LATERAL (SELECT wanted.at AT TIME ZONE zone.name) AS local (at)
+    CROSS JOIN LATERAL (
+        SELECT CASE
+            WHEN policy.quiet_from < policy.quiet_until
+                THEN local.at::time >= policy.quiet_from AND local.at::time < policy.quiet_until
+            ELSE local.at::time >= policy.quiet_from OR local.at::time < policy.quiet_until
+        END
+    ) AS falls (into_quiet_hours)
     WHERE hold.status = 'offered'
         AND hold.reminded_at IS NULL
         AND hold.expires_at > %(now)s
-        AND hold.expires_at - least(
-            policy.reminder_lead, (hold.expires_at - hold.offered_at) / 2
-        ) <= %(now)s
         AND policy.reminder_lead IS NOT NULL
+        AND CASE
+            WHEN falls.into_quiet_hours THEN (
+                local.at::date - (local.at::time < policy.quiet_from)::int + policy.quiet_from
+            ) AT TIME ZONE zone.name - interval '10 minutes'
+            ELSE wanted.at
+        END <= %(now)s
     ORDER BY hold.id
     LIMIT %(limit)s
     FOR NO KEY UPDATE OF hold SKIP LOCKED

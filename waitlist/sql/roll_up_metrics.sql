@@ -1,16 +1,21 @@
 -- Count, for each queue, what happened on its facility's local yesterday and today, and write it down
 -- again. A day is closed by the first run after local midnight. Organizers' entries are left out: the
--- rows are the facility's tenant's to see. Takes no lock but on the rows it writes.
-WITH day AS (
+-- rows are the facility's tenant's to see; so are facilities in a zone that PostgreSQL does not know, of
+-- which nobody can say what day it is. Takes no lock but on the rows it writes.
+WITH zone AS MATERIALIZED (
+    SELECT name FROM pg_timezone_names
+),
+day AS (
     SELECT
         facility.id AS facility_id, facility.tenant_id, local.day,
-        local.day::timestamp AT TIME ZONE facility.timezone AS starts_at,
-        (local.day + 1)::timestamp AT TIME ZONE facility.timezone AS ends_at
+        local.day::timestamp AT TIME ZONE zone.name AS starts_at,
+        (local.day + 1)::timestamp AT TIME ZONE zone.name AS ends_at
     FROM scheduling_facility AS facility
+    JOIN zone ON zone.name = facility.timezone
     CROSS JOIN LATERAL (
         VALUES
-            ((%(now)s AT TIME ZONE facility.timezone)::date),
-            ((%(now)s AT TIME ZONE facility.timezone)::date - 1)
+            ((%(now)s AT TIME ZONE zone.name)::date),
+            ((%(now)s AT TIME ZONE zone.name)::date - 1)
     ) AS local (day)
     WHERE facility.is_active AND (%(facility)s::uuid IS NULL OR facility.id = %(facility)s)
 ),

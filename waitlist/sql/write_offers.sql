@@ -51,7 +51,7 @@ held AS (
     SET status = 'held'
     FROM hold
     WHERE slot.id = hold.slot_id AND slot.status = 'open'
-    RETURNING slot.id, slot.provider_id
+    RETURNING hold.*, slot.provider_id
 ),
 written AS (
     INSERT INTO audit_event (
@@ -59,13 +59,9 @@ written AS (
         slot_id, facility_id, provider_id, previous_status, new_status, data, at
     )
     SELECT
-        hold.tenant_id, 'waitlist.hold_offered', 'hold', hold.id, %(actor_type)s, %(actor_id)s::uuid,
-        hold.entry_id, hold.id, hold.slot_id, hold.facility_id, held.provider_id, NULL, 'offered',
-        jsonb_build_object(
-            'source', hold.source, 'score', hold.score, 'expires_at', hold.expires_at
-        ),
-        %(now)s
-    FROM hold
-    JOIN held ON held.id = hold.slot_id
+        tenant_id, 'waitlist.hold_offered', 'hold', id, %(actor_type)s, %(actor_id)s::uuid, entry_id,
+        id, slot_id, facility_id, provider_id, NULL, 'offered',
+        jsonb_build_object('source', source, 'score', score, 'expires_at', expires_at), %(now)s
+    FROM held
 )
 SELECT entry_id::text, id FROM hold

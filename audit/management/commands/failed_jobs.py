@@ -27,7 +27,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Do it.
 
-        :raises CommandError: naming the runs that are not failed ones.
+        :raises CommandError: naming the runs that are not failed ones, or one that was not sent.
         """
         action, ids = options["action"], options["ids"]
         if (action in ("retry", "dismiss")) != bool(ids):
@@ -39,11 +39,13 @@ class Command(BaseCommand):
         wanted = ids or list(failed.values_list("pk", flat=True))
         change = jobs.dismiss if action == "dismiss" else jobs.retry
         refused = []
-        for one in wanted:
+        for number, one in enumerate(wanted):
             try:
                 change(run_id=UUID(str(one)))
             except (jobs.NotFailed, ValueError):
                 refused.append(str(one))
+            except jobs.BrokerAway as away:  # it is for the others, too
+                raise CommandError(f"{away} {number - len(refused)} were sent before.") from away
         done = len(wanted) - len(refused)
         word = "dismissed" if action == "dismiss" else "retried"
         text = (

@@ -1,46 +1,66 @@
 import json
+import os
+import platform
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import connection
 
-from bench import fills
+from bench import expiries, fills, generations, requests
 from bench.measures import Result
 
-BENCHES: dict[str, Callable[[dict[str, Any]], list[Result]]] = {
-    "fill": lambda given: [
-        fills.bench_fill(
-            facilities=given["facilities"] or 100,
-            slots=given["slots"] or 100,
-            waiting=given["waiting"] or 1000,
-            loop=given["loop"],
-            runs=given["runs"],
-        )
-    ],
-    "fill-one": lambda given: [
-        fills.bench_fill_one(
-            waiting=[1000, given["waiting"] or 1_000_000], fit=fit, runs=given["runs"]
-        )
+DENTISTS = Path(settings.BASE_DIR).parent / "shared" / "data" / "nhs_dentists"
+
+Given = dict[str, Any]
+
+
+def _many(given: Given) -> dict[str, int]:
+    """Return the sizes of a world of many facilities."""
+    return {
+        "facilities": given["facilities"] or 100,
+        "slots": given["slots"] or 100,
+        "waiting": given["waiting"] or 1000,
+        "runs": given["runs"],
+    }
+
+
+def _fill_one(given: Given) -> list[Result]:
+    longest = given["waiting"] or 1_000_000
+    return [
+        fills.bench_fill_one(waiting=[1000, longest], fit=fit, runs=given["runs"])
         for fit in ([given["fit"]] if given["fit"] else ["all", "sparse", "none"])
-    ],
-    "fill-stale": lambda given: [
-        fills.bench_fill_stale(
-            facilities=given["facilities"] or 100,
-            slots=given["slots"] or 100,
-            waiting=given["waiting"] or 1000,
-            runs=given["runs"],
-        )
-    ],
+    ]
+
+
+def _generate(given: Given) -> list[Result]:
+    files = {name: Path(given[name]) for name in ("hours", "practices")}
+    for name, path in files.items():
+        if not path.is_file():
+            raise CommandError(f"There is no file {path}: name one with --{name}.")
+    return [generations.bench_generate(**files, runs=given["runs"])]
+
+
+BENCHES: dict[str, Callable[[Given], list[Result]]] = {
+    "fill": lambda given: [fills.bench_fill(**_many(given), loop=given["loop"])],
+    "fill-one": _fill_one,
+    "fill-stale": lambda given: [fills.bench_fill_stale(**_many(given))],
     "fill-idle": lambda given: [
         fills.bench_fill_idle(waiting=given["waiting"] or 1_000_000, runs=given["runs"])
     ],
+    "expire": lambda given: [expiries.bench_expire(**_many(given))],
+    "generate": _generate,
+    "join": lambda given: [requests.bench_join(joins=given["joins"], runs=given["runs"])],
+    "accept": lambda given: [requests.bench_accept(answers=given["answers"])],
 }
 
 
 class Command(BaseCommand):
     help = (
         "Measure, in scratch databases on the server in use: ratios to the least that PostgreSQL"
-        " can be asked to do for the same result."
+        " can be asked to do for the same result. Exit 1 if a target is missed."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -54,11 +74,84 @@ class Command(BaseCommand):
         parser.add_argument(
             "--loop", type=int, default=2, help="fill: facilities that the textbook's loop fills"
         )
-        parser.add_argument("--json", action="store_true", help="print one JSON object each")
-        parser.add_argument("--markdown", action="store_true", help="print a table")
+        parser.add_argument("--joins", type=int, default=100, help="join: for each of 8 clients")
+        parser.add_argument("--answers", type=int, default=200, help="accept: answers at once")
+        parser.add_argument(
+            "--hours", default=str(DENTISTS / "dentist_opening_times.csv"), metavar="FILE",
+            help="generate: opening hours",
+        )  # fmt: skip
+        parser.add_argument(
+            "--practices", default=str(DENTISTS / "dentists.csv"), metavar="FILE",
+            help="generate: the practices",
+        )  # fmt: skip
+        parser.add_argument("--json", action="store_true", help="print one JSON object for each")
+        parser.add_argument("--markdown", action="store_true", help="print the table of the docs")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Measure and print."""
+        """Measure and print.
+
+        :raises CommandError: if a file is missing, or a target is missed.
+        """
+        settings.DEBUG = False  # else Django writes down each statement, which takes its time
+        results: list[Result] = []
+        if options["markdown"]:
+            self.stdout.write(f"{_machine()}\n\n{HEAD}")
         for name in BENCHES if options["name"] == "all" else [options["name"]]:
+            self.stderr.write(f"{name} ...")
             for result in BENCHES[name](options):
-                self.stdout.write(json.dumps(result.as_json()))
+                results.append(result)
+                self.stdout.write(self._shown(result, options))
+        missed = [result.bench for result in results if not result.is_met]
+        if missed:
+            raise CommandError(f"Missed: {', '.join(missed)}.")
+
+    def _shown(self, result: Result, options: Given) -> str:
+        if options["json"]:
+            return json.dumps(result.as_json())
+        if options["markdown"]:
+            return "\n".join(_row(result))
+        return "\n".join(
+            [
+                f"{result.bench}: {_sizes(result)}",
+                *(
+                    f"  {name}: {reached:.3g} (at most {most:g})"
+                    + ("" if reached <= most else "  MISSED")
+                    for name, (reached, most) in result.targets.items()
+                ),
+                *(f"  {name}: {seconds:.4g} s" for name, seconds in result.seconds.items()),
+                f"  statements: {result.queries}, peak memory: {result.peak_mb:.0f} MiB",
+                *(f"  {name}: {value}" for name, value in result.found.items()),
+            ]
+        )
+
+
+HEAD = "| bench | what | reached | at most | sizes | seconds |\n|---|---|---|---|---|---|"
+
+
+def _row(result: Result) -> list[str]:
+    seconds = ", ".join(f"{name} {value:.4g}" for name, value in result.seconds.items())
+    return [
+        f"| {result.bench} | {name} | {reached:.2f} | {most:g} | {_sizes(result)} | {seconds} |"
+        for name, (reached, most) in result.targets.items()
+    ] or [f"| {result.bench} | stated only | - | - | {_sizes(result)} | {seconds} |"]
+
+
+def _sizes(result: Result) -> str:
+    return ", ".join(f"{name} {value}" for name, value in result.sizes.items())
+
+
+def _machine() -> str:
+    """Say what was measured on."""
+    model = next(
+        (
+            line.split(":")[1].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ),
+        platform.machine(),
+    )
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW server_version")
+        [version] = cursor.fetchone()
+    cores = len(os.sched_getaffinity(0))
+    return f"{model}, {cores} cores, PostgreSQL {version}, Python {platform.python_version()}."

@@ -1,9 +1,14 @@
 import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
 from rich.progress import Progress
 
 from accounts.roles import Role
@@ -32,16 +37,20 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Fuzz.
 
-        :raises CommandError: if schemathesis is not installed, or an answer is at odds with it.
+        :raises CommandError: if schemathesis is not installed or the database is not migrated, or
+            an answer is at odds with the schema.
         """
         if find_spec("schemathesis") is None:
             raise CommandError(
                 "schemathesis is not installed: it comes with the development packages (uv sync)."
             )
+        executor = MigrationExecutor(connection)
+        if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+            raise CommandError("The database is not migrated: run manage.py migrate first.")
         fuzz = import_module("config.fuzz")
         reports = {}
         quiet = options["json"] or not self.stdout.isatty()
-        with Progress(disable=quiet) as progress:
+        with Progress(disable=quiet) as progress, errors_only():
             bar = progress.add_task("Fuzzing", total=None)
             for name, report in fuzz.run(
                 examples=options["examples"],
@@ -76,3 +85,13 @@ class Command(BaseCommand):
             )
         if findings:
             raise CommandError(f"Fuzzing found {len(findings)} faults.")
+
+
+@contextmanager
+def errors_only() -> Iterator[None]:
+    """Log errors alone: thousands of requests are refused, as they should be."""
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)

@@ -5,6 +5,8 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from rich.console import Console
+from rich.progress import Progress
 
 from audit.errors import Refused
 from scheduling import imports
@@ -40,15 +42,24 @@ class Command(BaseCommand):
 
         :raises CommandError: if it cannot be loaded, or with `--strict` not all of it.
         """
+        console = Console(stderr=True)
         try:
-            report = imports.load(
-                hours=options["file"],
-                directory=options["practices"],
-                tenant=options["tenant"],
-                timezone=options["timezone"],
-                slot_minutes=options["slot_minutes"],
-                strict=options["strict"],
-            )
+            # Off a terminal it draws nothing.
+            with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
+                task = bar.add_task("importing", total=None)
+
+                def progress(done: int, total: int) -> None:
+                    bar.update(task, completed=done, total=total)
+
+                report = imports.load(
+                    hours=options["file"],
+                    directory=options["practices"],
+                    tenant=options["tenant"],
+                    timezone=options["timezone"],
+                    slot_minutes=options["slot_minutes"],
+                    strict=options["strict"],
+                    progress=progress,
+                )
         except ValidationError as error:
             told = (f"{name}: {' '.join(texts)}" for name, texts in error.message_dict.items())
             raise CommandError("; ".join(told)) from error

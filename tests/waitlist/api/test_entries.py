@@ -12,7 +12,7 @@ from audit import clock
 from audit.events import SYSTEM
 from tests import factories
 from tests.clinics import Clinic, open_clinic
-from waitlist import holds, invites
+from waitlist import entries, holds, invites
 from waitlist.models import DailyMetric, WaitlistEntry, WaitlistPolicy
 
 URL = "/api/v1/waitlists"
@@ -382,15 +382,32 @@ def test_notes_and_history(clinic: Clinic) -> None:
         slot_id=clinic.slot().pk, entry_id=entry.pk, actor=SYSTEM, now=clock.now()
     )
     holds.decline(hold_id=hold.pk, actor=SYSTEM, now=clock.now())
-    mine = patient.get(f"{url}/history").data
+    mine = patient.get(f"{url}/history").data["results"]
     assert [fact["kind"] for fact in mine] == [
         "waitlist.joined", "waitlist.hold_offered", "waitlist.hold_declined", "waitlist.requeued",
     ]  # fmt: skip
     assert all(fact["actor"] is None for fact in mine)
-    theirs = staff.get(f"{url}/history").data
+    theirs = staff.get(f"{url}/history").data["results"]
     assert [fact["kind"] for fact in theirs][1] == "note"
     assert theirs[1]["text"] == "Prefers a call."
     assert len(theirs) == 5
+
+
+def test_a_history_comes_in_pages(clinic: Clinic) -> None:
+    entry = clinic.join()
+    for urgency in (1, 2, 3):
+        entries.update(
+            entry_id=entry.pk, wishes={"urgency": urgency}, actor=SYSTEM, now=clock.now()
+        )
+    client, url = clinic.client("patient"), f"{URL}/{entry.pk}/history"
+    pages = [client.get(url, {"page": page, "page_size": 3}).data for page in (1, 2, 3)]
+    assert [(page["total"], page["page"], len(page["results"])) for page in pages] == [
+        (4, 1, 3), (4, 2, 1), (4, 3, 0)
+    ]  # fmt: skip
+    kinds = [fact["kind"] for page in pages for fact in page["results"]]
+    assert kinds == ["waitlist.joined", *["waitlist.updated"] * 3]
+    for bad in ({"page": 0}, {"page_size": 101}, {"kind": "waitlist.joined"}):
+        assert client.get(url, bad).status_code == 400, bad
 
 
 def test_still_interested(clinic: Clinic) -> None:

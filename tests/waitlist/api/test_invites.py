@@ -125,7 +125,7 @@ def test_vacancy_is_cancelled_and_offered_or_neither(clinic: Clinic) -> None:
     client = clinic.client("staff")
     url = f"{API}/appointments/{booked.pk}/waitlist/invite"
     assert client.post(url, {}, format="json").data["errors"][0]["field"] == "reason"
-    body = {"reason": "provider_request"}
+    body = {"reason": "provider_unavailable"}
     answer = client.post(url, body, format="json")
     assert (answer.status_code, answer.data["code"]) == (409, "nobody_fits")
     booked.refresh_from_db()
@@ -134,7 +134,7 @@ def test_vacancy_is_cancelled_and_offered_or_neither(clinic: Clinic) -> None:
     answer = client.post(url, body | {"entry": str(entry.pk)}, format="json")
     assert answer.status_code == 201, answer.data
     booked.refresh_from_db()
-    assert (booked.status, booked.cancellation_reason) == ("cancelled", "provider_request")
+    assert (booked.status, booked.cancellation_reason) == ("cancelled", "provider_unavailable")
     assert Slot.objects.get(pk=slot.pk).status == "held"
     answer = client.post(url, body, format="json")
     assert (answer.status_code, answer.data["code"]) == (409, "appointment_not_booked")

@@ -1,0 +1,43 @@
+"""Explanations over HTTP: staff see who leads, a patient sees their own chances and nobody else."""
+
+from uuid import uuid4
+
+from tests.clinics import Clinic, open_clinic
+
+API = "/api/v1"
+
+
+def test_staff_are_told_who_leads(clinic: Clinic) -> None:
+    entry, slot = clinic.join(), clinic.slot()
+    answer = clinic.client("staff").get(f"{API}/slots/{slot.pk}/waitlist/explain")
+    assert answer.status_code == 200, answer.data
+    assert (answer.data["waiting"], answer.data["fitting"]) == (1, 1)
+    assert [one["entry"] for one in answer.data["leaders"]] == [str(entry.pk)]
+    assert "name" not in answer.content.decode()
+
+
+def test_owners_are_told_their_chances_alone(clinic: Clinic) -> None:
+    entry, slot = clinic.join(), clinic.slot()
+    other = clinic.join(patient=clinic.other_patient())
+    url = f"{API}/waitlists/{entry.pk}/explain"
+    answer = clinic.client("patient").get(url)
+    assert answer.status_code == 200, answer.data
+    assert [one["slot"] for one in answer.data["chances"]] == [str(slot.pk)]
+    assert str(other.pk) not in answer.content.decode()
+    assert str(other.patient_id) not in answer.content.decode()
+    assert clinic.client("staff").get(url).data == answer.data
+
+
+def test_explain_refusals(clinic: Clinic) -> None:
+    entry, slot = clinic.join(), clinic.slot()
+    others = clinic.join(patient=clinic.other_patient())
+    whole, mine = f"{API}/slots/{slot.pk}/waitlist/explain", f"{API}/waitlists/{entry.pk}/explain"
+    for url, role, status in (
+        (whole, "none", 401), (whole, "patient", 403), (whole, "provider", 403),
+        (mine, "none", 401), (mine, "provider", 403),
+        (f"{API}/waitlists/{others.pk}/explain", "patient", 404),
+        (f"{API}/slots/{uuid4()}/waitlist/explain", "staff", 404),
+    ):  # fmt: skip
+        assert clinic.client(role).get(url).status_code == status, (url, role)
+    foreign = open_clinic().client("admin")
+    assert foreign.get(whole).status_code == foreign.get(mine).status_code == 404
