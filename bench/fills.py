@@ -121,14 +121,16 @@ def bench_fill_stale(*, facilities: int, slots: int, waiting: int, runs: int) ->
     )
 
 
-def bench_fill_idle(*, waiting: int, runs: int) -> Result:
+def bench_fill_idle(*, facilities: int, waiting: int, runs: int) -> Result:
     """Scan where many wait and nothing is open."""
-    with databases.world(build=lambda: worlds.make(facilities=1, slots=0, waiting=waiting)):
+    with databases.world(
+        build=lambda: worlds.make(facilities=facilities, slots=0, waiting=waiting)
+    ):
         ours, floor = _against_probe(runs)
         read = _rows_read()
     return Result(
         bench="fill-idle",
-        sizes={"facilities": 1, "slots": 0, "waiting": waiting},
+        sizes={"facilities": facilities, "slots": 0, "waiting": waiting},
         seconds={"ours": median(ours), "floor": median(floor)},
         targets={
             "to the floor": (median(ours) / median(floor), 2.0),

@@ -548,7 +548,7 @@ class DryPass(models.Model):
     )
     tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="+")
     tried_at = models.DateTimeField()
-    until = models.DateTimeField(help_text="how far ahead slots were tried")
+    until = models.DateTimeField(help_text="when to try again, if nothing changes")
     revision = models.BigIntegerField()
     visitors_revision = models.BigIntegerField()
     created_at = models.DateTimeField(db_default=models.functions.Now(), editable=False)

@@ -23,7 +23,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('facility', models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, primary_key=True, related_name='+', serialize=False, to='scheduling.facility')),
                 ('tried_at', models.DateTimeField()),
-                ('until', models.DateTimeField(help_text='how far ahead slots were tried')),
+                ('until', models.DateTimeField(help_text='when to try again, if nothing changes')),
                 ('revision', models.BigIntegerField()),
                 ('visitors_revision', models.BigIntegerField()),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),

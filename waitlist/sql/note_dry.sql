@@ -3,8 +3,19 @@
 -- while the facility is being filled.
 INSERT INTO waitlist_drypass (facility_id, tenant_id, tried_at, until, revision, visitors_revision)
 SELECT
-    policy.facility_id, policy.tenant_id, %(now)s, %(now)s + policy.look_ahead, %(revision)s,
-    %(visitors_revision)s
+    policy.facility_id, policy.tenant_id, %(now)s,
+    -- A day later, or when the next slot comes near enough to be offered.
+    least(
+        %(now)s + interval '24 hours',
+        (
+            SELECT min(lower(later.period)) - policy.look_ahead
+            FROM scheduling_slot AS later
+            WHERE later.facility_id = policy.facility_id
+                AND later.status = 'open'
+                AND lower(later.period) > %(now)s + policy.look_ahead
+        )
+    ),
+    %(revision)s, %(visitors_revision)s
 FROM waitlist_waitlistpolicy AS policy
 WHERE policy.facility_id = %(facility)s
     AND NOT EXISTS (

@@ -48,7 +48,11 @@ BENCHES: dict[str, Callable[[Given], list[Result]]] = {
     "fill-one": _fill_one,
     "fill-stale": lambda given: [fills.bench_fill_stale(**_many(given))],
     "fill-idle": lambda given: [
-        fills.bench_fill_idle(waiting=given["waiting"] or 1_000_000, runs=given["runs"])
+        fills.bench_fill_idle(
+            facilities=given["facilities"] or 100,
+            waiting=given["waiting"] or 10_000,
+            runs=given["runs"],
+        )
     ],
     "expire": lambda given: [expiries.bench_expire(**_many(given))],
     "generate": _generate,
