@@ -14,6 +14,7 @@ from subprocess import Popen
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.test import override_settings
 
 from config.demo import database, hours, supervisor
 from config.embedded import locks
@@ -193,6 +194,18 @@ def test_names_a_file_that_is_not_there() -> None:
 def test_makes_no_logins_outside_debug() -> None:
     with pytest.raises(CommandError, match="it runs with DEBUG only"):
         call_command("demo")
+
+
+@pytest.mark.parametrize("port", ["-1", "65536", "99999", "9" * 5000, "x", "²"])
+def test_names_a_port_that_there_cannot_be(port: str) -> None:
+    with pytest.raises(CommandError, match=r"--port: .* give a number from 1 to 65535"):
+        call_command("demo", f"--port={port}", "--once")
+
+
+def test_wants_hours_with_the_practices() -> None:
+    wanted = pytest.raises(CommandError, match=r"--practices: .* --hours, which is missing")
+    with override_settings(DEBUG=True), wanted:
+        call_command("demo", "--practices", "dentists.csv")
 
 
 def read_until(demo: Popen[str], words: str) -> str:

@@ -2,6 +2,7 @@ import logging
 import signal
 import time
 import urllib.request
+from argparse import ArgumentTypeError
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -66,9 +67,9 @@ class Command(BaseCommand):
         )
         parser.add_argument(
             "--port",
-            type=int,
+            type=_port,
             default=PORT,
-            help=f"where web listens on 127.0.0.1 ({PORT}; another one if it is taken)",
+            help=f"where web listens on 127.0.0.1 ({PORT}; another one if it is taken, or for 0)",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -78,6 +79,8 @@ class Command(BaseCommand):
         """
         if not settings.DEBUG:
             raise CommandError("The demo makes logins and prints them: it runs with DEBUG only.")
+        if options["practices"] and not options["hours"]:
+            raise CommandError("--practices: it names the practices of --hours, which is missing.")
         logging.getLogger().setLevel(logging.WARNING)  # the narrator tells what matters
         for number in SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:
@@ -234,6 +237,12 @@ def serve(*, port: int, narrator: Narrator, children: Sequence[Child]) -> None:
             time.sleep(supervisor.POLL_SECONDS)
     except KeyboardInterrupt:
         narrator.step("Ending.")
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text[:6]) < 1 << 16):
+        raise ArgumentTypeError(f"{text!r} is not a port: give a number from 1 to 65535")
+    return int(text)
 
 
 def interrupt(*_: Any) -> NoReturn:
