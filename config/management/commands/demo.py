@@ -152,7 +152,13 @@ def perform(
             place = seed.clinic(tenant=clinic, now=clock.now())
         await_ready(port=chosen, children=children, since=since)
         tell.step(f"They are up: http://127.0.0.1:{chosen}/admin/")
-        tell.table((login.email, password, login.what) for login in logins)
+        tell.step(f"The API: http://127.0.0.1:{chosen}/api/v1/docs/; a token names a tenant.")
+        tell.table(
+            [
+                ("login", "password", "tenant", ""),
+                *((login.email, password, login.tenant, login.what) for login in logins),
+            ]
+        )
         refills = [
             play_clinic(place=place, narrator=tell, children=children),
             play_salon(
