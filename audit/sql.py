@@ -37,6 +37,6 @@ def stream(*, app: str, name: str, params: Mapping[str, Any]) -> Iterator[tuple[
             yield from rows
 
 
-def array(ids: Iterable[object]) -> str:
+def array(*, ids: Iterable[object]) -> str:
     """Write ids as PostgreSQL writes an array: in one text, and not each quoted by itself."""
     return "{" + ",".join(map(str, ids)) + "}"

@@ -30,6 +30,7 @@ GROUPS = (
             ("format_list_numbered", "waitlist.queue"),
             ("sticky_note_2", "waitlist.entrynote"),
             ("person_off", "waitlist.fruitless"),
+            ("water_loss", "waitlist.drypass"),
             ("monitoring", "waitlist.dailymetric"),
         ),
     ),

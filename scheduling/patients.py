@@ -66,7 +66,7 @@ def erase(*, patient_id: UUID, actor: Actor, now: datetime, version: int | None 
     """Forget who a patient is: the row stays, for what refers to it, and tells nothing of them.
 
     They lose their login here, and the stored answers that tell of them or were given to them go.
-    What they wait for and are booked for is ended by the caller before.
+    What they wait for and are booked for is ended by the caller before. Locks patient.
 
     :raises NotFound: if the patient is not there, or was erased.
     :raises Stale: if its version is not the wanted one.
@@ -86,7 +86,7 @@ def erase(*, patient_id: UUID, actor: Actor, now: datetime, version: int | None 
 
 @transaction.atomic
 def remove(*, patient_id: UUID, version: int | None = None) -> None:
-    """Delete a patient made by mistake, and the stored answers that tell of them.
+    """Delete a patient made by mistake, and the stored answers that tell of them. Locks patient.
 
     :raises NotFound, Stale: as `erase`.
     :raises InUse: if others refer to them.

@@ -33,6 +33,7 @@ from waitlist import entries, holds, invites, policies
 from waitlist.forms import EndForm, EntryForm, NoteForm, WithdrawForm
 from waitlist.models import (
     DailyMetric,
+    DryPass,
     EntryNote,
     Fruitless,
     Hold,
@@ -329,6 +330,17 @@ class FruitlessAdmin(TenantAdmin):
     list_filter = (("tried_at", DayFilter),)
     list_select_related = ("slot__facility",)
     ids = ("pk", "slot_id")
+
+
+@admin.register(DryPass)
+class DryPassAdmin(TenantAdmin):
+    """Facilities whose last pass left no slot to try."""
+
+    list_display = (link(field="facility"), moment(field="tried_at"), moment(field="until"))
+    fields = (link(field="facility"), "tried_at", "until")
+    list_filter = (FACILITY, ("tried_at", DayFilter))
+    list_select_related = ("facility",)
+    ids = ("pk",)
 
 
 @admin.register(DailyMetric)

@@ -115,7 +115,7 @@ def find_bars(
     rows = sql.run(
         app="waitlist",
         name="find_bars",
-        params={**_queue(policy), "slots": sql.array(board.bit), "entries": _array(entries)},
+        params={**_queue(policy), "slots": sql.array(ids=board.bit), "entries": _array(entries)},
     )
     bars: dict[Id, dict[str, int]] = {}
     for entry, slot, rule in rows:
@@ -196,12 +196,12 @@ def _walk(*, board: Board, slot: Slot, policy: WaitlistPolicy, kind: _Kind, limi
         name="walk_visitors" if kind.visitors else "walk_queue",
         params={
             **_queue(policy),
-            "services": sql.array(one or NO_SERVICE for one in board.services(slot)),
+            "services": sql.array(ids=(one or NO_SERVICE for one in board.services(slot))),
             "provider": slot.provider,
             "weekday": int(slot.weekday),
             "part_of_day": slot.part_of_day,
-            "start": at(slot.start),
-            "end": at(slot.end),
+            "start": at(microseconds=slot.start),
+            "end": at(microseconds=slot.end),
             "provider_matches": kind.provider_matches,
             "days_match": kind.days_match,
             "limit": limit,
@@ -210,7 +210,7 @@ def _walk(*, board: Board, slot: Slot, policy: WaitlistPolicy, kind: _Kind, limi
     return {entry for (entry,) in rows}
 
 
-def at(microseconds: int) -> datetime:
+def at(*, microseconds: int) -> datetime:
     """Return the time so long after 1970."""
     return EPOCH + microseconds * MICROSECOND
 
@@ -220,4 +220,4 @@ def _queue(policy: WaitlistPolicy) -> dict[str, UUID]:
 
 
 def _array(ids: Collection[Id] | None) -> str | None:
-    return None if ids is None else sql.array(ids)
+    return None if ids is None else sql.array(ids=ids)

@@ -146,7 +146,10 @@ def explain_entry(*, entry_id: UUID, now: datetime) -> EntryExplanation:
                     kept_out[rule] += 1
                     continue
                 score = next(s for s, fitted in board.fits(entry=one) if fitted & bit)
-                start, end = candidates.at(slot.start), candidates.at(slot.end)
+                start, end = (
+                    candidates.at(microseconds=slot.start),
+                    candidates.at(microseconds=slot.end),
+                )
                 met = _matches(board=board, entry=one, bit=bit)
                 chances.append(Chance(slot.id, policy.facility_id, start, end, score, met))
     return EntryExplanation(

@@ -106,7 +106,7 @@ def fill(*, facility_id: UUID, now: datetime) -> Filled:
         sql.run(
             app="waitlist",
             name="note_fruitless",
-            params={**seen, "slots": sql.array(nobody), "now": now},
+            params={**seen, "slots": sql.array(ids=nobody), "now": now},
         )
     left = len(free) - len(board.slots)
     if not (left or choice.pairs):
@@ -183,7 +183,7 @@ def load_slots(
         app="waitlist",
         name="load_slots",
         params={
-            "slots": sql.array(slot_ids),
+            "slots": sql.array(ids=slot_ids),
             "timezone": policy.facility.timezone,
             "claimable": claimable,
         },
@@ -222,12 +222,16 @@ def write(
         app="waitlist",
         name="write_offers",
         params={
-            "slots": sql.array(offer.slot.id for offer in offers),
-            "entries": sql.array(offer.entry for offer in offers),
-            "versions": sql.array(offer.version for offer in offers),
-            "scores": sql.array(offer.score for offer in offers),
+            "slots": sql.array(ids=(offer.slot.id for offer in offers)),
+            "entries": sql.array(ids=(offer.entry for offer in offers)),
+            "versions": sql.array(ids=(offer.version for offer in offers)),
+            "scores": sql.array(ids=(offer.score for offer in offers)),
             "deadlines": [
-                deadline(policy=policy, slot_start=candidates.at(offer.slot.start), start=start)
+                deadline(
+                    policy=policy,
+                    slot_start=candidates.at(microseconds=offer.slot.start),
+                    start=start,
+                )
                 for offer in offers
             ],
             "source": str(source),

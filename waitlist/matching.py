@@ -81,7 +81,7 @@ def reduce_overlaps(*, slots: Sequence[Slot], among: int) -> int:
     """
     kept = 0
     busy_until: dict[Id, int] = {}
-    for n in sorted(bits(among), key=lambda n: (slots[n].end, slots[n].id)):
+    for n in sorted(bits(slots=among), key=lambda n: (slots[n].end, slots[n].id)):
         slot = slots[n]
         if busy_until.get(slot.provider, slot.start) <= slot.start:
             busy_until[slot.provider] = slot.end
@@ -135,7 +135,9 @@ def max_fill(*, candidates: Sequence[Candidate], slots: int) -> list[Pair]:
         return []
     levels = [[level for n in numbers for level in candidates[n].levels] for numbers in rows]
     chosen: list[Pair] = []
-    for numbers, slot in zip(rows, _assign()(rows=levels, slots=list(bits(slots))), strict=True):
+    for numbers, slot in zip(
+        rows, _assign()(rows=levels, slots=list(bits(slots=slots))), strict=True
+    ):
         score, first = max(
             (score, -n) for n in numbers for score, some in candidates[n].levels if some >> slot & 1
         )
@@ -173,7 +175,7 @@ class _Served:
                 self._hand_over(one, (free & -free).bit_length() - 1, asks)
                 return True
             seen |= new
-            for slot in bits(new):
+            for slot in bits(slots=new):
                 asks[slot] = one
                 asked.append(self._holder[slot])
         self._alive &= ~seen
@@ -190,7 +192,7 @@ class _Served:
             one, slot = asks[left], left
 
 
-def bits(slots: int) -> Iterator[int]:
+def bits(*, slots: int) -> Iterator[int]:
     """Give the numbers of the slots in a set, the least first."""
     while slots:
         first = slots & -slots

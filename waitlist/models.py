@@ -560,7 +560,7 @@ class DryPass(models.Model):
         triggers = [triggers.touch()]
 
     def __str__(self) -> str:
-        return f"nothing to fill at {self.facility_id}"
+        return f"nothing to fill at {self.facility}"
 
 
 class CircuitBreaker(TenantRow):

@@ -1,4 +1,4 @@
--- Lock the providers of slots, by id.
+-- Lock the providers of slots, by id, before a claim is made. Reads nothing.
 SELECT
 FROM scheduling_provider
 WHERE id IN (SELECT provider_id FROM scheduling_slot WHERE id = ANY(%(slots)s::uuid[]))

@@ -1,4 +1,4 @@
--- Lock slots, by id.
+-- Lock slots, by id, once their providers are locked. Reads nothing.
 SELECT
 FROM scheduling_slot
 WHERE id = ANY(%(slots)s::uuid[])

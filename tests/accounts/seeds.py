@@ -14,7 +14,7 @@ from scheduling import appointments
 from scheduling.models import Appointment, Facility, Patient, Provider, Service, Slot
 from tests import factories
 from waitlist import entries, invites
-from waitlist.models import DailyMetric, Fruitless, Hold, WaitlistEntry
+from waitlist.models import DailyMetric, DryPass, Fruitless, Hold, WaitlistEntry
 
 OWN = ("audit", "accounts", "scheduling", "waitlist")
 #: Every table that has pages.
@@ -94,12 +94,14 @@ def grow(*, seed: Seed, name: str) -> None:
     entries.add_note(entry_id=seed.entry.pk, author=seed.staff, text=f"{name} note", now=now)
     seed.hold = invites.invite(slot_id=slots[1].pk, entry_id=seed.entry.pk, actor=SYSTEM, now=now)
     seed.held_slot, seed.open_slot = slots[1], slots[2]
+    common = {"tenant": tenant, "facility": seed.facility}
     Fruitless.objects.create(
         tenant=tenant, slot=seed.open_slot, tried_at=now, revision=1, visitors_revision=1
     )
+    DryPass.objects.create(**common, tried_at=now, until=now, revision=1, visitors_revision=1)
     DailyMetric.objects.create(
-        tenant=tenant, facility=seed.facility, day=now.date(), queue_depth=1, offers=1,
-        promotions=0, expired=0, cancelled=0, slots_freed=0, slots_refilled=0,
+        **common, day=now.date(), queue_depth=1, offers=1, promotions=0, expired=0, cancelled=0,
+        slots_freed=0, slots_refilled=0,
     )  # fmt: skip
     JobRun.objects.create(
         task=f"tests.{n}", state="failed", finished_at=now, error_class="ValueError"

@@ -75,7 +75,7 @@ def test_development_needs_nothing_and_connects_to_nothing(
 ) -> None:
     settings = read(environment, BACKFILL_ENV="development")
     assert settings.DEBUG is True
-    assert settings.DATABASES["default"]["OPTIONS"]["host"] == "/DATABASE_URL-is-not-set"
+    assert settings.DATABASES["default"]["HOST"] == "/DATABASE_URL-is-not-set"
     assert settings.REDIS_URL == "unix:///REDIS_URL-is-not-set?db=0"
 
 
@@ -89,11 +89,12 @@ def test_unknown_place_is_refused(environment: pytest.MonkeyPatch) -> None:
         read(environment, BACKFILL_ENV="staging", **PRODUCTION)
 
 
-def test_socket_of_the_database_ends_in_its_options(environment: pytest.MonkeyPatch) -> None:
+def test_socket_of_the_database_is_its_host(environment: pytest.MonkeyPatch) -> None:
     address = "postgresql://backfill@/backfill?host=/run/postgresql"
     database = read(environment, **PRODUCTION | {"DATABASE_URL": address}).DATABASES["default"]
     assert (database["NAME"], database["USER"]) == ("backfill", "backfill")
-    assert database["OPTIONS"]["host"] == "/run/postgresql"
+    assert database["HOST"] == "/run/postgresql"
+    assert "host" not in database["OPTIONS"]
     assert "pool" not in database["OPTIONS"]
 
 

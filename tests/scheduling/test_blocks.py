@@ -297,8 +297,8 @@ def test_slots_follow_a_block_that_moves(clinic: World) -> None:
     assert moved.block.version == 2
     assert brief(events) == [
         ("block.removed", None, None),
-        ("reservation.released", None, "reserved"),
         ("slot.blocked", "reserved", "blocked"),
+        ("reservation.released", "reserved", "blocked"),
         ("slot.blocked", "open", "blocked"),
         ("block.created", None, None),
         ("slot.opened", "blocked", "open"),

@@ -62,7 +62,9 @@ def _largest(slots: Sequence[Slot]) -> int:
 
 
 def _kept(slots: Sequence[Slot], among: int) -> list[Slot]:
-    return [slots[n] for n in matching.bits(matching.reduce_overlaps(slots=slots, among=among))]
+    return [
+        slots[n] for n in matching.bits(slots=matching.reduce_overlaps(slots=slots, among=among))
+    ]
 
 
 @settings(max_examples=150, deadline=None)
@@ -71,8 +73,8 @@ def test_as_many_slots_stay_as_can_without_overlap(slots: list[Slot], data: st.D
     among = data.draw(st.integers(0, (1 << len(slots)) - 1))
     kept = _kept(slots, among)
     assert not any(_overlap(one, other) for n, one in enumerate(kept) for other in kept[n + 1 :])
-    assert len(kept) == _largest([slots[n] for n in matching.bits(among)])
-    assert set(kept) <= {slots[n] for n in matching.bits(among)}
+    assert len(kept) == _largest([slots[n] for n in matching.bits(slots=among)])
+    assert set(kept) <= {slots[n] for n in matching.bits(slots=among)}
 
 
 @settings(max_examples=50, deadline=None)
@@ -105,7 +107,7 @@ class Case:
             (n, slot): score
             for n, candidate in enumerate(self.candidates)
             for score, slots in candidate.levels
-            for slot in matching.bits(slots & self.free)
+            for slot in matching.bits(slots=slots & self.free)
         }
 
     @property
@@ -198,7 +200,7 @@ def _first_ones(case: Case, *, by_score: bool) -> list[Candidate]:
     """Leave each slot its first requesters, as many as slots, and drop who is among none's."""
     scores, count, order = case.scores, case.free.bit_count(), case.order
     kept: set[str] = set()
-    for slot in matching.bits(case.free):
+    for slot in matching.bits(slots=case.free):
         mine = [n for n, other in scores if other == slot]
         if by_score:
             mine.sort(key=lambda n: (-scores[n, slot], n))
@@ -382,7 +384,8 @@ def _brute_force(
         )
     wanted: list[models.Slot] = []
     for slot in sorted(
-        (slots[n] for n in matching.bits(fitting)), key=lambda slot: (slot.period.upper, slot.pk)
+        (slots[n] for n in matching.bits(slots=fitting)),
+        key=lambda slot: (slot.period.upper, slot.pk),
     ):
         if not any(
             slot.provider_id == other.provider_id

@@ -1,4 +1,5 @@
 -- As walk_queue.sql, of those who wait elsewhere in the tenant for any facility, by joining.
+-- Takes no lock.
 SELECT entry.id::text
 FROM unnest(%(services)s::uuid[]) AS wanted (service)
 CROSS JOIN LATERAL (
