@@ -149,7 +149,7 @@ class Membership(TenantRow):
         ]
 
     def __str__(self) -> str:
-        return f"{self.role} of {self.tenant_id}"
+        return f"{self.role} of {self.tenant}"
 
 
 class IdempotencyKey(models.Model):
@@ -164,6 +164,7 @@ class IdempotencyKey(models.Model):
     created_at = models.DateTimeField()
 
     class Meta:
+        verbose_name = "answered write"
         constraints = [models.UniqueConstraint(fields=["caller", "key"], name="idempotency_key")]
         indexes = [models.Index(fields=["created_at"], name="idempotency_age")]
 
@@ -219,4 +220,4 @@ class Invitation(TenantRow):
         ]
 
     def __str__(self) -> str:
-        return f"{self.role} of {self.tenant_id}"
+        return f"{self.role} of {self.tenant}"

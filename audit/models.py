@@ -69,7 +69,7 @@ class Unrelayed(models.Model):
     event_id = models.UUIDField(primary_key=True)
 
     class Meta:
-        verbose_name_plural = "unrelayed"
+        verbose_name = "unrelayed event"
 
     def __str__(self) -> str:
         return str(self.event_id)
@@ -82,6 +82,8 @@ class EventSeq(models.Model):
     event_id = models.UUIDField(unique=True)
 
     class Meta:
+        verbose_name = "place in the order of events"
+        verbose_name_plural = "order of events"
         triggers = triggers.append_only()
 
     def __str__(self) -> str:

@@ -23,6 +23,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.functional import cached_property
 from unfold.admin import ModelAdmin
+from unfold.views import ChangeList
 
 from audit import clock
 from audit.columns import Column
@@ -79,12 +80,28 @@ class CappedPaginator(Paginator[Any]):
     """Counts so many rows and no more, since counting a big table takes longer than showing it."""
 
     cap = 10_000
+    template_name = "audit/count.html"
 
     @cached_property
     def count(self) -> int:
         """Return how many rows there are, or `cap`."""
         rows = self.object_list
         return rows.order_by()[: self.cap].count() if isinstance(rows, QuerySet) else len(rows)
+
+    @property
+    def is_capped(self) -> bool:
+        """Whether there may be more."""
+        return self.count >= self.cap
+
+
+class CappedList(ChangeList):  # type: ignore[misc]
+    """A list that has its count below it, and where it is narrowed also above, with the way out."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        """Read a page; two counts that agree are not shown above."""
+        super().get_results(request)
+        if self.paginator.is_capped or not (self.query or self.get_filters_params()):
+            self.full_result_count = self.result_count
 
 
 class RowForm(forms.ModelForm[Any]):
@@ -191,6 +208,9 @@ class Admin(Guarded, ModelAdmin):  # type: ignore[misc]
         for column in self.ids:
             found |= Q(**{column: id})
         return queryset.filter(found), False
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return CappedList
 
     def describe(self, row: Any) -> str:
         """Say in a few words which row this is."""

@@ -40,7 +40,7 @@ def pages() -> dict[str, str]:
 
 
 def states() -> str:
-    """Draw each state machine and name the function that makes each move."""
+    """Draw each state machine and name a function that makes each move."""
     parts = [
         MADE,
         "# States\n",
@@ -50,9 +50,11 @@ def states() -> str:
     ]
     for machine, moves in MACHINES.items():
         parts.append(f"## {machine}\n")
+        if not any(moves.values()):
+            parts.append("Nothing makes these moves yet.\n")
         arrows = "\n".join(f"    {old or '[*]'} --> {new}" for old, new in moves)
         parts.append(f"```mermaid\nstateDiagram-v2\n{arrows}\n```\n")
-        parts.append("| from | to | made by |\n|---|---|---|")
+        parts.append("| from | to | for example by |\n|---|---|---|")
         parts += [
             f"| {old or '–'} | {new} | {f'`{name}`' if name else '–'} |"
             for (old, new), name in moves.items()
@@ -116,8 +118,9 @@ def access() -> str:
         " and 403 to who is. `HEAD` is as `GET`; a method that is not listed is 405.\n",
         "What a caller sees there are rows of the tenant in their token, a provider those of own"
         " facilities, a patient their own: other rows, in the path or in the body, are 404. A path"
-        " that names another tenant is 403. `tests/test_access.py` walks every route of the URL"
-        " resolver × method × role × own and foreign tenant and holds it against this table.\n",
+        " that names another tenant is 403; `{tenant}` is a tenant's id, not its slug."
+        " `tests/test_access.py` walks every route of the URL resolver × method × role × own and"
+        " foreign tenant and holds it against this table.\n",
         f"| route | method | {' | '.join(Role)} |",
         f"|---|---|{'---|' * len(Role)}",
     ]

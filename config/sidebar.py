@@ -5,56 +5,56 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils.text import capfirst
 
-#: Groups of pages: title, icon, model.
+#: Groups of pages: icon and model, whose name in the plural is the title.
 GROUPS = (
     (
         "Scheduling",
         (
-            ("Slots", "event_available", "scheduling.slot"),
-            ("Appointments", "event", "scheduling.appointment"),
-            ("Rules", "date_range", "scheduling.availabilityrule"),
-            ("Exceptions", "event_busy", "scheduling.availabilityexception"),
-            ("Time blocks", "block", "scheduling.timeblock"),
-            ("Facilities", "location_on", "scheduling.facility"),
-            ("Services", "medical_services", "scheduling.service"),
+            ("event_available", "scheduling.slot"),
+            ("event", "scheduling.appointment"),
+            ("date_range", "scheduling.availabilityrule"),
+            ("event_busy", "scheduling.availabilityexception"),
+            ("block", "scheduling.timeblock"),
+            ("location_on", "scheduling.facility"),
+            ("medical_services", "scheduling.service"),
         ),
     ),
     (
         "Waitlist",
         (
-            ("Entries", "hourglass_top", "waitlist.waitlistentry"),
-            ("Holds", "front_hand", "waitlist.hold"),
-            ("Policies", "tune", "waitlist.waitlistpolicy"),
-            ("Queues", "format_list_numbered", "waitlist.queue"),
-            ("Notes", "sticky_note_2", "waitlist.entrynote"),
-            ("Slots nobody fits", "person_off", "waitlist.fruitless"),
-            ("Dry facilities", "water_loss", "waitlist.drypass"),
-            ("Breakers", "power_off", "waitlist.circuitbreaker"),
-            ("Daily metrics", "monitoring", "waitlist.dailymetric"),
+            ("hourglass_top", "waitlist.waitlistentry"),
+            ("front_hand", "waitlist.hold"),
+            ("tune", "waitlist.waitlistpolicy"),
+            ("format_list_numbered", "waitlist.queue"),
+            ("sticky_note_2", "waitlist.entrynote"),
+            ("person_off", "waitlist.fruitless"),
+            ("water_loss", "waitlist.drypass"),
+            ("monitoring", "waitlist.dailymetric"),
         ),
     ),
     (
         "People",
         (
-            ("Patients", "person", "scheduling.patient"),
-            ("Providers", "badge", "scheduling.provider"),
-            ("Postings", "work", "scheduling.providerfacility"),
-            ("Members", "group", "accounts.membership"),
-            ("Invitations", "mail", "accounts.invitation"),
-            ("Users", "manage_accounts", "accounts.user"),
-            ("Tenants", "domain", "accounts.tenant"),
+            ("person", "scheduling.patient"),
+            ("badge", "scheduling.provider"),
+            ("work", "scheduling.providerfacility"),
+            ("group", "accounts.membership"),
+            ("mail", "accounts.invitation"),
+            ("manage_accounts", "accounts.user"),
+            ("domain", "accounts.tenant"),
         ),
     ),
     (
         "Operations",
         (
-            ("Events", "history", "audit.event"),
-            ("Job runs", "work_history", "audit.jobrun"),
-            ("Job schedule", "schedule", "django_celery_beat.periodictask"),
-            ("Unrelayed events", "pending", "audit.unrelayed"),
-            ("Answered writes", "done_all", "accounts.idempotencykey"),
-            ("Order of events", "low_priority", "audit.eventseq"),
+            ("history", "audit.event"),
+            ("work_history", "audit.jobrun"),
+            ("schedule", "django_celery_beat.periodictask"),
+            ("pending", "audit.unrelayed"),
+            ("done_all", "accounts.idempotencykey"),
+            ("low_priority", "audit.eventseq"),
         ),
     ),
 )
@@ -67,11 +67,11 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
     for title, items in GROUPS:
         links = [
             {
-                "title": name,
+                "title": capfirst(pages[label].opts.verbose_name_plural),
                 "icon": icon,
                 "link": reverse(f"admin:{label.replace('.', '_')}_changelist"),
             }
-            for name, icon, label in items
+            for icon, label in items
             if pages[label].has_view_permission(request)
         ]
         if links:

@@ -11,7 +11,7 @@ import re
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -37,8 +37,9 @@ LARGE = 1 << 20
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_load_initial_conftests() -> Iterator[None]:
+def pytest_load_initial_conftests(early_config: pytest.Config) -> Iterator[None]:
     """Set up the environment before pytest-django reads the settings from it."""
+    check_paths(given=early_config.known_args_namespace.file_or_dir)
     os.environ.update({"BACKFILL_ENV": "test", "DEBUG": "0", "SECRET_KEY": "for-tests-only"})
     worker = os.environ.get("PYTEST_XDIST_WORKER")
     if worker is None:
@@ -48,6 +49,17 @@ def pytest_load_initial_conftests() -> Iterator[None]:
         number = int(worker.removeprefix("gw")) + 1
         os.environ["REDIS_URL"] = own_database(url=os.environ["REDIS_URL"], number=number)
     return (yield)
+
+
+def check_paths(*, given: Sequence[str]) -> None:
+    """Name a file or folder that is not there at once; pytest-xdist would never name it.
+
+    :raises pytest.UsageError: if there is one.
+    """
+    for one in given:
+        path = Path(one.partition("::")[0])
+        if not path.exists():
+            raise pytest.UsageError(f"There is no {path} in {Path.cwd()}.")
 
 
 def start_servers() -> None:

@@ -3,7 +3,10 @@
 from typing import Any
 
 from django.contrib import admin
+from django.templatetags.static import static
 from django.urls import include, path, re_path
+from django.utils.functional import lazy
+from django.views.generic import RedirectView
 
 from accounts.views import UnknownView
 from config.api import DocsView, SchemaView
@@ -16,6 +19,8 @@ routes: list[Any] = [
     path("", include("scheduling.urls")),
 ]
 urlpatterns = [
+    path("", RedirectView.as_view(pattern_name="admin:index")),  # until patients have pages
+    path("favicon.ico", RedirectView.as_view(url=lazy(static, str)("config/favicon.svg"))),
     path("admin/", admin.site.urls),
     path("api/v1/", include(routes)),
     re_path("^api/", UnknownView.as_view(), name="unknown"),

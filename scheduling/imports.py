@@ -110,9 +110,9 @@ def _write(
 ) -> None:  # fmt: skip
     """Write what is not there yet: facilities with their providers, then rules and exceptions."""
     desks = _find_desks(owner=owner, found=found)
-    for facility, zone, _ in desks.values():
+    for slug, (_, zone, _) in desks.items():
         if zone != timezone:
-            raise ValidationError({"timezone": f"Facility {facility} is in {zone}."})
+            raise ValidationError({"timezone": f"Practice {slug} is in {zone} already."})
     new = {slug: practice for slug, practice in found.items() if slug not in desks}
     sql.run(
         app="scheduling",

@@ -15,7 +15,7 @@ from audit.triggers import Move
 currency_validator = RegexValidator(r"^[A-Z]{3}$", "Give the ISO 4217 code, such as EUR.")
 
 
-# The legal moves of each state machine, from `None` before birth, and the function that makes each.
+# The legal moves of each state machine, from `None` before birth, and a function that makes each.
 # They feed the triggers, the test matrix and docs/states.md.
 MOVES: dict[str, dict[Move, str]] = {
     "Slot": {
@@ -137,13 +137,13 @@ class ProviderFacility(TenantRow):
 
     class Meta:
         triggers = [triggers.touch()]
-        verbose_name_plural = "provider facilities"
+        verbose_name = "posting"
         constraints = [
             models.UniqueConstraint(fields=["provider", "facility"], name="provider_facility_once")
         ]
 
     def __str__(self) -> str:
-        return f"{self.provider_id} at {self.facility_id}"
+        return f"{self.provider} at {self.facility}"
 
 
 class Service(Versioned):

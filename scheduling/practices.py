@@ -203,7 +203,10 @@ def _date(*, text: str) -> date:
     if not match:
         raise ValueError(f"{text!r} is not a date like Apr 18 2014")
     month, day, year = match.groups()
-    return date(int(year), _MONTHS.index(month) + 1, int(day))
+    try:
+        return date(int(year), _MONTHS.index(month) + 1, int(day))
+    except ValueError as error:
+        raise ValueError(f"{text!r} is not a date: {error}") from error
 
 
 def _merge(*, spans: Sequence[Span], file: str, reading: Reading) -> list[Span]:

@@ -32,7 +32,6 @@ from scheduling.models import Appointment, Facility, Patient, Slot
 from waitlist import entries, holds, invites, policies
 from waitlist.forms import EndForm, EntryForm, NoteForm, WithdrawForm
 from waitlist.models import (
-    CircuitBreaker,
     DailyMetric,
     DryPass,
     EntryNote,
@@ -67,9 +66,6 @@ class QueueAdmin(TenantAdmin):
     list_select_related = ("facility",)
     search_fields = ("facility__name",)
     fields = ("facility", "deactivated_at")
-
-    def describe(self, row: Queue) -> str:
-        return f"queue of {row.facility}"
 
 
 @admin.register(WaitlistPolicy)
@@ -123,11 +119,7 @@ class WaitlistPolicyAdmin(TenantAdmin):
             "Who goes first",
             {"fields": ("wait_per_day", "membership", "chronic", "short_window", "urgency")},
         ),
-        ("Breaker", {"fields": ("breaker_threshold", "breaker_timeout")}),
     )  # fmt: skip
-
-    def describe(self, row: WaitlistPolicy) -> str:
-        return f"policy of {row.facility}"
 
     def save_model(
         self, request: HttpRequest, obj: WaitlistPolicy, form: Any, change: bool
@@ -161,7 +153,7 @@ class WaitlistEntryAdmin(TenantAdmin):
     form = EntryForm
     list_display = (
         moment(field="joined_at"), ENTRY_STATUS, link(field="patient"), link(field="facility"),
-        link(field="provider"), link(field="service"), "urgency", "offers_made",
+        link(field="provider"), link(field="service"), "urgency", "offers_passed",
         moment(field="expires_at"),
     )  # fmt: skip
     list_filter = (
@@ -178,7 +170,7 @@ class WaitlistEntryAdmin(TenantAdmin):
     )  # fmt: skip
     fixed = (
         "id", ENTRY_STATUS, "patient", "organizer", link(field="facility"), "joined_at",
-        "expires_at", "offers_made", "rank_key", "metadata", "nudged_at", "nudge_answered_at",
+        "expires_at", "offers_passed", "rank_key", "metadata", "nudged_at", "nudge_answered_at",
         "closed_at", "cancellation_reason", "cancellation_notes", link(field="appointment"),
     )  # fmt: skip
     readonly_fields = fixed
@@ -189,6 +181,11 @@ class WaitlistEntryAdmin(TenantAdmin):
     links = (rows(title="Holds", of="waitlist_hold", by="entry__id__exact"),)
     inlines = (NoteInline,)
     actions = ("promote", "offer", "still_waits", "waits_no_longer", "cancel")
+
+    @admin.display(description="offers passed", ordering="offers_made")
+    def offers_passed(self, row: WaitlistEntry) -> int:
+        """Count the offers that were declined or lapsed."""
+        return row.offers_made
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """Ask who joins which queue, and what they wish."""
@@ -344,22 +341,6 @@ class DryPassAdmin(TenantAdmin):
     list_filter = (FACILITY, ("tried_at", DayFilter))
     list_select_related = ("facility",)
     ids = ("pk",)
-
-
-@admin.register(CircuitBreaker)
-class CircuitBreakerAdmin(TenantAdmin):
-    """Queues whose offers nobody answers."""
-
-    list_display = (
-        link(field="facility"),
-        label(colours={"tripped": "danger", "resolved": "success", "deactivated": "warning"}),
-        moment(field="tripped_at"),
-        moment(field="resolved_at"),
-        "resolved_by",
-    )
-    list_filter = ("status", FACILITY, ("tripped_at", DayFilter))
-    list_select_related = ("facility", "resolved_by")
-    search_fields = ("facility__name",)
 
 
 @admin.register(DailyMetric)

@@ -28,7 +28,7 @@ from scheduling.models import (
 )
 from waitlist import presets
 
-# The legal moves of each state machine, from `None` before birth, and the function that makes each.
+# The legal moves of each state machine, from `None` before birth, and a function that makes each.
 # They feed the triggers, the test matrix and docs/states.md.
 MOVES: dict[str, dict[Move, str]] = {
     "WaitlistEntry": {
@@ -103,7 +103,7 @@ class Queue(models.Model):
         triggers = [triggers.touch()]
 
     def __str__(self) -> str:
-        return f"queue of {self.facility_id}"
+        return f"queue of {self.facility}"
 
 
 class WaitlistPolicy(Versioned):
@@ -223,7 +223,7 @@ class WaitlistPolicy(Versioned):
         ]
 
     def __str__(self) -> str:
-        return f"policy of {self.facility_id}"
+        return f"policy of {self.facility}"
 
 
 class WaitlistEntry(Versioned):
@@ -412,7 +412,7 @@ class WaitlistEntry(Versioned):
         ]
 
     def __str__(self) -> str:
-        return f"{self.status} since {self.joined_at:%Y-%m-%d}"
+        return f"{self.status}, joined {self.joined_at:%Y-%m-%d}"
 
 
 class EntryNote(TenantRow):
@@ -521,7 +521,7 @@ class Hold(TenantRow):
         ]
 
     def __str__(self) -> str:
-        return f"{self.status} until {self.expires_at}"
+        return f"{self.status}, offered {self.offered_at:%Y-%m-%d %H:%M} UTC"
 
 
 class Fruitless(TenantRow):
@@ -533,11 +533,12 @@ class Fruitless(TenantRow):
     visitors_revision = models.BigIntegerField()
 
     class Meta:
-        verbose_name_plural = "fruitless"
+        verbose_name = "slot nobody fits"
+        verbose_name_plural = "slots nobody fits"
         triggers = [triggers.touch()]
 
     def __str__(self) -> str:
-        return f"nobody for {self.slot_id}"
+        return f"nobody for {self.slot}"
 
 
 class DryPass(models.Model):
@@ -559,7 +560,7 @@ class DryPass(models.Model):
         triggers = [triggers.touch()]
 
     def __str__(self) -> str:
-        return f"nothing to fill at {self.facility_id}"
+        return f"nothing to fill at {self.facility}"
 
 
 class CircuitBreaker(TenantRow):
@@ -597,7 +598,7 @@ class CircuitBreaker(TenantRow):
         ]
 
     def __str__(self) -> str:
-        return f"{self.status} {self.tripped_at}"
+        return f"{self.status} {self.tripped_at:%Y-%m-%d %H:%M} UTC"
 
 
 class DailyMetric(TenantRow):
@@ -621,4 +622,4 @@ class DailyMetric(TenantRow):
         constraints = [models.UniqueConstraint(fields=["facility", "day"], name="metric_day")]
 
     def __str__(self) -> str:
-        return f"{self.facility_id} {self.day}"
+        return f"{self.facility} {self.day}"

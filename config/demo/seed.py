@@ -55,6 +55,8 @@ class Login:
 
     email: str
     what: str
+    #: The tenant that a token is asked for; none for who is a member of none.
+    tenant: str = "-"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +110,9 @@ def logins(*, tenants: Sequence[Tenant]) -> tuple[list[Login], str]:
     made = [Login(email="everything@demo.example", what="everything, in every tenant")]
     user(email=made[0].email, name="Demo", password=hashed, is_superuser=True)
     for one in tenants:
-        login = Login(email=f"{one.slug}@demo.example", what=f"admin of {one.name}")
+        login = Login(
+            email=f"{one.slug}@demo.example", what=f"admin of {one.name}", tenant=one.slug
+        )
         Membership.objects.update_or_create(
             tenant=one,
             user=user(email=login.email, name=f"Desk of {one.name}", password=hashed),

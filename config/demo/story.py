@@ -244,7 +244,7 @@ def see_offer(*, scene: Scene, slot: Slot, entry: WaitlistEntry, freed_at: datet
     window = (hold.expires_at - hold.offered_at).total_seconds()
     scene.narrator.step(
         f"{hold.patient} is offered {scene.clock(slot.period.lower)}, to be answered within"
-        f" {window:.0f} s (by {scene.clock(hold.expires_at, form='%H:%M:%S')})."
+        f" {window:.0f} s (by {scene.clock(hold.expires_at, form='%H:%M:%S %Z')})."
     )
     run = see_run(scene=scene, tasks=FILL, count="offers", at=hold.offered_at)
     waited = (hold.offered_at - freed_at).total_seconds()
@@ -290,6 +290,9 @@ def see_closed(*, scene: Scene, hold: Hold, how: Hold.Status) -> datetime:
     position = ranking.position(entry=entry)
     then = f"is back on the list, at place {position}" if requeues else "is off the list"
     scene.narrator.step(f"{hold.patient} {does} and {then}, as the policy here says.")
+    if requeues and hold.period:
+        start = scene.clock(hold.period.lower)
+        scene.narrator.detail(f"Nobody is asked twice about {start}: it goes to the next.")
     assert closed.closed_at is not None
     return closed.closed_at
 
@@ -336,7 +339,7 @@ def tell_queue(*, scene: Scene, waiting: Sequence[WaitlistEntry], remarks: Seque
             entry.patient,
             f"priority {ranking.priority_score(entry=entry, policy=policy, now=now):.0f}"
             if scored
-            else f"since {scene.clock(entry.joined_at, form='%H:%M:%S')}",
+            else f"since {scene.clock(entry.joined_at, form='%H:%M:%S %Z')}",
             remark,
         ]
         for entry, remark in zip(waiting, remarks, strict=True)

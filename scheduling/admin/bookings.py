@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
@@ -61,6 +62,16 @@ class SlotAdmin(TenantAdmin):
         rows(title="Appointments", of="scheduling_appointment", by="slot__id__exact"),
     )
     actions: tuple[str, ...] = ("book", "reserve", "release")
+
+    def get_ordering(self, request: HttpRequest) -> Any:
+        """Show the latest period first; of all tenants at once, for want of an index, the newest.
+
+        The index is `slot_times`.
+        """
+        chosen = "tenant__id__exact" in request.GET
+        if access.is_operator(user=request.user) and not chosen:
+            return self.ordering
+        return ("-period__startswith", "-pk")
 
     def describe(self, row: Slot) -> str:
         return describe(slot=row)

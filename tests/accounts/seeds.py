@@ -14,7 +14,7 @@ from scheduling import appointments
 from scheduling.models import Appointment, Facility, Patient, Provider, Service, Slot
 from tests import factories
 from waitlist import entries, invites
-from waitlist.models import CircuitBreaker, DailyMetric, DryPass, Fruitless, Hold, WaitlistEntry
+from waitlist.models import DailyMetric, DryPass, Fruitless, Hold, WaitlistEntry
 
 OWN = ("audit", "accounts", "scheduling", "waitlist")
 #: Every table that has pages.
@@ -99,7 +99,6 @@ def grow(*, seed: Seed, name: str) -> None:
         tenant=tenant, slot=seed.open_slot, tried_at=now, revision=1, visitors_revision=1
     )
     DryPass.objects.create(**common, tried_at=now, until=now, revision=1, visitors_revision=1)
-    CircuitBreaker.objects.create(**common, tripped_at=now)
     DailyMetric.objects.create(
         **common, day=now.date(), queue_depth=1, offers=1, promotions=0, expired=0, cancelled=0,
         slots_freed=0, slots_refilled=0,

@@ -6,6 +6,7 @@ from django.test import Client
 from accounts.models import User
 from audit import clock
 from audit.models import Event, JobRun
+from audit.pages import CappedPaginator
 from tests.accounts.pages import act, url
 from tests.accounts.seeds import Seed, plant
 from waitlist.models import WaitlistEntry
@@ -78,3 +79,23 @@ def test_events_are_found_by_kind_and_id(client: Client, seed: Seed) -> None:
         .result_count
         == 0
     )
+
+
+def test_a_count_that_stopped_says_so(
+    client: Client, seed: Seed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`Show all` is the way out of a list that is narrowed, and on no other."""
+    for number in range(3):
+        run(state="failed" if number else "succeeded")
+
+    def words(**query: str) -> str:
+        page = client.get(url(JobRun, "changelist", **query)).content.decode()
+        return " ".join(page.split())
+
+    assert "Show all" not in words()
+    assert f" {JobRun.objects.count()} job runs" in words()
+    assert '(<a href="?">Show all</a>)' in words(state__exact="failed")
+    monkeypatch.setattr(CappedPaginator, "cap", 2)
+    for query in ({}, {"state__exact": "failed"}):
+        assert " 2+ job runs" in words(**query)
+        assert "Show all" not in words(**query)

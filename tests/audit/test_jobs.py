@@ -379,9 +379,17 @@ def test_a_run_that_is_not_failed_is_named_and_the_others_are_settled(
     assert failed[0].state == {"retry": "retried", "dismiss": "dismissed"}[action]
 
 
-@pytest.mark.parametrize("arguments", [["retry"], ["dismiss"], ["list", "x"], ["retry-all", "x"]])
-def test_ids_belong_to_retry_and_dismiss(arguments: list[str]) -> None:
-    with pytest.raises(CommandError):
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["retry"], "retry: give the ids"),
+        (["dismiss"], "dismiss: give the ids"),
+        (["list", "x"], "list: it takes no ids"),
+        (["retry-all", "x"], "retry-all: it takes no ids"),
+    ],
+)
+def test_ids_belong_to_retry_and_dismiss(arguments: list[str], said: str) -> None:
+    with pytest.raises(CommandError, match=said):
         _call(*arguments)
 
 

@@ -141,11 +141,13 @@ def test_servers_are_for_commands_that_work_on_data(arguments: list[str], needed
     assert terminal.needs_servers(arguments=arguments) is needed
 
 
-def test_test_command_becomes_pytest(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_test_command_becomes_pytest(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     became: list[list[str]] = []
     monkeypatch.setattr(os, "execv", lambda _program, arguments: became.append(arguments))
+    monkeypatch.chdir(tmp_path)
     test_command.Command().run_from_argv(["manage.py", "test", "-k", "hold", "--lf"])
     assert became == [[sys.executable, "-m", "pytest", "-k", "hold", "--lf"]]
+    assert Path.cwd() == FILE.parent
 
 
 def test_check_reports_what_it_found() -> None:

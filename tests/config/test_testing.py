@@ -25,6 +25,12 @@ def test_worker_has_its_own_number(given: str, own: str) -> None:
     assert testing.own_database(url=given, number=3) == own
 
 
+def test_path_that_is_not_there_is_named() -> None:
+    testing.check_paths(given=[__file__, f"{__file__}::test_environment_of_the_machine_stays_out"])
+    with pytest.raises(pytest.UsageError, match="There is no nosuch in /"):
+        testing.check_paths(given=[__file__, "nosuch::test"])
+
+
 def test_environment_of_the_machine_stays_out() -> None:
     assert os.environ["BACKFILL_ENV"] == "test"
     assert os.environ["SECRET_KEY"] == "for-tests-only"

@@ -82,7 +82,7 @@ def test_the_tour_works_as_written(environment: dict[str, str], server: str) -> 
     )  # fmt: skip
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     assert "already_waiting" in done.stdout
-    assert "1 offers at 1 facilities" in done.stdout
+    assert "1 offer at 1 facility" in done.stdout
     told = done.stdout.split()
     assert told[told.index("converted") :][:2] == ["converted", "booked"]
     assert told[-4:] == [

@@ -14,6 +14,7 @@ from subprocess import Popen
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.test import override_settings
 
 from config.demo import database, hours, supervisor
 from config.embedded import locks
@@ -25,6 +26,8 @@ END_SECONDS = 30.0
 STORY = (
     r"All data is gone",
     r"They are up: http://127\.0\.0\.1:\d+/admin/",
+    r"The API: http://127\.0\.0\.1:\d+/api/v1/docs/",
+    r"demo-clinic@demo\.example +\S+ +demo-clinic +admin of Harbour Clinics",
     r"is open on \w+days, 09:00-12:00\.",
     r"So there are \d+ slots in the next weeks, 6 on \w+ \d+ \w+ \d+:",
     r"09:00 09:30 10:00 10:30 11:00 11:30",
@@ -32,9 +35,10 @@ STORY = (
     r"4 people join the waitlist for that day, one after the other\. The order:",
     r"1\.  \w+ \w+ +priority \d+  urgent",
     r"cancels 10:30\.",
-    r"is offered 10:30, to be answered within 8 s",
+    r"is offered 10:30, to be answered within 8 s \(by \d\d:\d\d:\d\d (GMT|IST)\)",
     r"Held by the worker's fill_facility",
     r"declines and is back on the list, at place 1",
+    r"Nobody is asked twice about 10:30",
     r"is offered 10:30",
     r"lets the time run out and is back on the list, at place 2",
     r"Ended by the worker's expire_holds, which beat calls",
@@ -193,6 +197,18 @@ def test_names_a_file_that_is_not_there() -> None:
 def test_makes_no_logins_outside_debug() -> None:
     with pytest.raises(CommandError, match="it runs with DEBUG only"):
         call_command("demo")
+
+
+@pytest.mark.parametrize("port", ["-1", "65536", "99999", "9" * 5000, "x", "²"])
+def test_names_a_port_that_there_cannot_be(port: str) -> None:
+    with pytest.raises(CommandError, match=r"--port: .* give a number from 1 to 65535"):
+        call_command("demo", f"--port={port}", "--once")
+
+
+def test_wants_hours_with_the_practices() -> None:
+    wanted = pytest.raises(CommandError, match=r"--practices: .* --hours, which is missing")
+    with override_settings(DEBUG=True), wanted:
+        call_command("demo", "--practices", "dentists.csv")
 
 
 def read_until(demo: Popen[str], words: str) -> str:

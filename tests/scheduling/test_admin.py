@@ -402,3 +402,21 @@ def test_a_slot_and_an_appointment_are_named_by_their_times_and_no_person(seed: 
     block = factories.TimeBlockFactory.create(facility=seed.facility, minutes=36 * 60)
     end = block.period.upper
     assert str(block) == f"{block.period.lower:%a %d %b %Y %H:%M} – {end:%a %d %b %Y %H:%M} UTC"
+
+
+def test_slots_are_listed_by_time(client: Client, seed: Seed) -> None:
+    """The latest first, for the staff of a tenant and for an operator who chose one."""
+    start = factories.tomorrow() + timedelta(days=9)
+    early = factories.SlotFactory.create(facility=seed.facility, starts_at=start)
+    factories.SlotFactory.create(facility=seed.facility, starts_at=start + timedelta(hours=2))
+    factories.SlotFactory.create(facility=seed.facility, starts_at=start + timedelta(hours=1))
+
+    def listed(**query: object) -> list[Slot]:
+        return list(client.get(url(Slot, "changelist", **query)).context["cl"].result_list)
+
+    by_time = list(Slot.objects.order_by("-period__startswith"))
+    assert by_time[2] == early
+    assert listed() == by_time
+    client.force_login(User.objects.create_superuser("root@example.com", "secret", name="Root"))
+    assert listed(tenant__id__exact=seed.tenant.pk) == by_time
+    assert listed() == list(Slot.objects.order_by("-pk"))

@@ -1,5 +1,6 @@
 """The pages of the demand: what they call, and what is refused."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -15,6 +16,8 @@ from tests.accounts.seeds import Seed, plant
 from waitlist.models import EntryNote, Hold, WaitlistEntry, WaitlistPolicy
 
 pytestmark = pytest.mark.django_db
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, 678, UTC)
 
 
 @pytest.fixture
@@ -321,3 +324,31 @@ def test_entries_and_patients_are_found_by_their_level(client: Client, seed: See
         assert not any("DISTINCT" in query["sql"] for query in queries.captured_queries)
         bad = client.get(url(type(row), "changelist", **{name: "high"}), follow=True)
         assert bad.status_code == 200
+
+
+def test_titles_are_plain(client: Client, seed: Seed) -> None:
+    """A page names what it is about by words, not by ids."""
+    policy = WaitlistPolicy.objects.get(facility=seed.facility)
+    assert f"policy of {seed.facility.name}" in page_of(client, policy)
+    entry = WaitlistEntry(status="converted", joined_at=NOW)
+    assert str(entry) == "converted, joined 2026-01-02"
+    assert str(Hold(status="accepted", offered_at=NOW)) == "accepted, offered 2026-01-02 03:04 UTC"
+
+
+def test_offers_passed_are_called_so(client: Client, seed: Seed) -> None:
+    """What the column counts: offers that were declined or lapsed, not the live one."""
+    listed = client.get(url(WaitlistEntry, "changelist")).content.decode()
+    for page in (listed, page_of(client, seed.entry)):
+        assert "Offers passed" in page
+        assert "Offers made" not in page
+
+
+def test_nothing_speaks_of_breakers_yet(client: Client, seed: Seed) -> None:
+    client.force_login(seed.admin)
+    policy = WaitlistPolicy.objects.get(facility=seed.facility)
+    assert "reaker" not in page_of(client, policy)
+
+
+def page_of(client: Client, row: Any) -> str:
+    """Return the page of a row."""
+    return client.get(url(type(row), "change", row.pk)).content.decode()

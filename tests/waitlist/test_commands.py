@@ -40,7 +40,7 @@ def two(clinic: World) -> tuple[World, World]:
 
 
 def test_fill_offers_everywhere(two: tuple[World, World]) -> None:
-    assert _call("fill") == "2 offers at 2 facilities; nobody fits 1 slots.\n"
+    assert _call("fill") == "2 offers at 2 facilities; nobody fits 1 slot.\n"
     assert Hold.objects.count() == 2
     assert json.loads(_call("fill", "--json")) == {
         "facilities": 0, "offers": 0, "fruitless": 0, "busy": []

@@ -1,6 +1,6 @@
 """Entries and holds as the API shows them."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
@@ -81,6 +81,9 @@ class EntryAnswer(serializers.ModelSerializer[WaitlistEntry]):
             "nudge_answered_at", "cancellation_reason", "cancellation_notes", "closed_at",
             "version", "created_at", "updated_at",
         )  # fmt: skip
+        extra_kwargs: ClassVar = {
+            "offers_made": {"help_text": "How many offers were declined or lapsed."}
+        }
 
     def get_patient_name(self, entry: WaitlistEntry) -> str | None:
         """Say who waits, to the team."""

@@ -30,8 +30,10 @@ class Command(BaseCommand):
         :raises CommandError: naming the runs that are not failed ones, or one that was not sent.
         """
         action, ids = options["action"], options["ids"]
-        if (action in ("retry", "dismiss")) != bool(ids):
-            raise CommandError(f"{action}: give the ids of runs with retry and dismiss only.")
+        if action in ("retry", "dismiss") and not ids:
+            raise CommandError(f"{action}: give the ids of runs, as the list shows them.")
+        if action in ("list", "retry-all") and ids:
+            raise CommandError(f"{action}: it takes no ids; retry and dismiss do.")
         failed = JobRun.objects.filter(state=JobRun.State.FAILED).order_by("started_at")
         if action == "list":
             self._list(runs=failed, as_json=options["json"])

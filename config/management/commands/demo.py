@@ -2,6 +2,7 @@ import logging
 import signal
 import time
 import urllib.request
+from argparse import ArgumentTypeError
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -66,9 +67,9 @@ class Command(BaseCommand):
         )
         parser.add_argument(
             "--port",
-            type=int,
+            type=_port,
             default=PORT,
-            help=f"where web listens on 127.0.0.1 ({PORT}; another one if it is taken)",
+            help=f"where web listens on 127.0.0.1 ({PORT}; another one if it is taken, or for 0)",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -78,6 +79,8 @@ class Command(BaseCommand):
         """
         if not settings.DEBUG:
             raise CommandError("The demo makes logins and prints them: it runs with DEBUG only.")
+        if options["practices"] and not options["hours"]:
+            raise CommandError("--practices: it names the practices of --hours, which is missing.")
         logging.getLogger().setLevel(logging.WARNING)  # the narrator tells what matters
         for number in SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:
@@ -149,7 +152,13 @@ def perform(
             place = seed.clinic(tenant=clinic, now=clock.now())
         await_ready(port=chosen, children=children, since=since)
         tell.step(f"They are up: http://127.0.0.1:{chosen}/admin/")
-        tell.table((login.email, password, login.what) for login in logins)
+        tell.step(f"The API: http://127.0.0.1:{chosen}/api/v1/docs/; a token names a tenant.")
+        tell.table(
+            [
+                ("login", "password", "tenant", ""),
+                *((login.email, password, login.tenant, login.what) for login in logins),
+            ]
+        )
         refills = [
             play_clinic(place=place, narrator=tell, children=children),
             play_salon(
@@ -234,6 +243,12 @@ def serve(*, port: int, narrator: Narrator, children: Sequence[Child]) -> None:
             time.sleep(supervisor.POLL_SECONDS)
     except KeyboardInterrupt:
         narrator.step("Ending.")
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text[:6]) < 1 << 16):
+        raise ArgumentTypeError(f"{text!r} is not a port: give a number from 1 to 65535")
+    return int(text)
 
 
 def interrupt(*_: Any) -> NoReturn:

@@ -63,7 +63,11 @@ class Command(BaseCommand):
         except ValidationError as error:
             told = (f"{name}: {' '.join(texts)}" for name, texts in error.message_dict.items())
             raise CommandError("; ".join(told)) from error
-        except (Refused, OSError) as error:
+        except FileNotFoundError as error:
+            raise CommandError(f"There is no file {error.filename}.") from error
+        except OSError as error:
+            raise CommandError(f"{error.filename} cannot be read: {error.strerror}.") from error
+        except Refused as error:
             raise CommandError(str(error)) from error
         for remark in report.bad_rows:
             self.stderr.write(str(remark))

@@ -4,6 +4,7 @@ from typing import Any
 from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.template.defaultfilters import pluralize
 from rich.progress import track
 
 from audit import clock
@@ -43,7 +44,9 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps(counts))
         else:
             self.stdout.write(
-                f"{offers} offers at {len(found)} facilities; nobody fits {fruitless} slots."
+                f"{offers} offer{pluralize(offers)} at {len(found)}"
+                f" facilit{pluralize(len(found), 'y,ies')}; nobody fits {fruitless}"
+                f" slot{pluralize(fruitless)}."
             )
         if busy:
             raise CommandError(f"Another pass is filling {', '.join(busy)}.")
