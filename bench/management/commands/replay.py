@@ -74,7 +74,10 @@ class Command(BaseCommand):
         )  # fmt: skip
         policies: dict[str, dict[str, Any]] = {"clinic": {}}
         for path in options["policy"]:
-            policies |= read_policies(path)
+            found = read_policies(path)
+            for name in found.keys() & policies.keys():
+                raise CommandError(f"--policy: two are called {name}; clinic is always there.")
+            policies |= found
         try:
             script = FORMATS[options["format"]](options["file"], answers.seed)
         except (BadFile, OSError) as error:
