@@ -38,7 +38,7 @@ from zoneinfo import ZoneInfo
 
 from django.db.backends.postgresql.psycopg_any import DateTimeTZRange
 
-from bench.replays import BadFile, Opening, Place, Player, Script, percentile
+from bench.replays import BadFile, Opening, Place, Player, Script, open_text, percentile
 
 ZONE = "Europe/Lisbon"
 MONTHS = (
@@ -150,12 +150,7 @@ def read(*, path: Path, seed: int) -> Script:
 def _read(*, path: Path) -> tuple[list[Booking], Counter[str]]:
     oddities: Counter[str] = Counter()
     found: list[Booking] = []
-    is_packed = path.suffix == ".gz"
-    with (
-        gzip.open(path, "rt", encoding="utf-8", newline="")
-        if is_packed
-        else path.open(encoding="utf-8", newline="")
-    ) as file:
+    with open_text(path=path) as file:
         rows = csv.DictReader(file, restval="")
         try:
             for missing in [name for name in COLUMNS if name not in (rows.fieldnames or ())]:

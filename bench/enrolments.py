@@ -23,6 +23,7 @@ a seat stood open while people waited. There a spell is seen if it outlasts a sa
 """
 
 import csv
+import gzip
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -36,7 +37,7 @@ from zoneinfo import ZoneInfo
 
 from django.db.backends.postgresql.psycopg_any import DateTimeTZRange
 
-from bench.replays import MINUTE, BadFile, Place, Player, Script, percentile
+from bench.replays import MINUTE, BadFile, Place, Player, Script, open_text, percentile
 
 COLUMNS = (
     "time_local", "course", "section", "enrolled", "available", "waitlisted", "total", "marker",
@@ -164,7 +165,7 @@ def change(*, before: Sample, after: Sample) -> Change:
 def _read(*, path: Path) -> dict[str, list[Sample]]:
     sections: dict[str, list[Sample]] = defaultdict(list)
     ended: set[str] = set()
-    with path.open(newline="", encoding="utf-8") as file:
+    with open_text(path=path) as file:
         rows = csv.DictReader(file, restval="")
         try:
             for missing in [name for name in COLUMNS if name not in (rows.fieldnames or ())]:
@@ -175,7 +176,7 @@ def _read(*, path: Path) -> dict[str, list[Sample]]:
                 except ValueError as error:
                     reason = str(error)
                     raise BadFile(file=path.name, line=rows.line_num, reason=reason) from None
-        except (csv.Error, UnicodeDecodeError) as error:
+        except (csv.Error, UnicodeDecodeError, EOFError, gzip.BadGzipFile) as error:
             raise BadFile(file=path.name, line=rows.line_num, reason=str(error)) from None
     return dict(sections)
 

@@ -11,6 +11,7 @@ same answers to their first, second, … offer whatever the policy, so that poli
 the same people. One seed gives one outcome.
 """
 
+import gzip
 import heapq
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,8 +20,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
 from functools import partial
 from itertools import count
+from pathlib import Path
 from random import Random
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -57,6 +59,16 @@ class BadFile(Refused):
 
     def __init__(self, *, file: str, line: int, reason: str) -> None:
         super().__init__(f"{file}:{line}: {reason}")
+
+
+def open_text(*, path: Path) -> TextIO:
+    """Open a CSV file, unpacked if it ends in .gz.
+
+    :raises OSError: if it cannot be read.
+    """
+    if path.suffix == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8", newline="")
+    return path.open(encoding="utf-8", newline="")
 
 
 class Answer(NamedTuple):

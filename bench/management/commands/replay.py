@@ -48,7 +48,7 @@ class Command(BaseCommand):
         parser.add_argument("--seed", type=int, default=given.seed, help="of all chance (1)")
         parser.add_argument(
             "--accept", type=_share, default=given.accept, metavar="SHARE",
-            help=f"of offers that are accepted in the end ({given.accept})",
+            help=f"of offers that are accepted, if the answer comes in time ({given.accept})",
         )  # fmt: skip
         parser.add_argument(
             "--decline", type=_share, default=given.decline, metavar="SHARE",
@@ -74,7 +74,10 @@ class Command(BaseCommand):
         )  # fmt: skip
         policies: dict[str, dict[str, Any]] = {"clinic": {}}
         for path in options["policy"]:
-            policies |= read_policies(path)
+            found = read_policies(path)
+            for name in found.keys() & policies.keys():
+                raise CommandError(f"--policy: two are called {name}; clinic is always there.")
+            policies |= found
         try:
             script = FORMATS[options["format"]](options["file"], answers.seed)
         except (BadFile, OSError) as error:
