@@ -4,9 +4,10 @@ from datetime import datetime
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import Q, QuerySet
 
 from accounts import rows
-from accounts.models import Membership, Tenant, User
+from accounts.models import Invitation, Membership, Tenant, User
 from audit import events
 from audit.errors import Refused
 from audit.events import Actor
@@ -57,6 +58,8 @@ def change(
 ) -> Membership:  # fmt: skip
     """Give a member another role; their tokens say the old one and end with it.
 
+    Links that were mailed to them end, too: one may be for the old role.
+
     :raises NotFound: if they are no member of the tenant.
     :raises Stale: if the version is not the wanted one.
     :raises LastAdmin: if the tenant would have no admin any longer.
@@ -68,6 +71,7 @@ def change(
     member.role = role
     member.save(update_fields=["role"])
     member.refresh_from_db()
+    _unused(member=member).filter(email__iexact=member.user.email).delete()
     _record(kind="access.changed", member=member, actor=actor, now=now)
     return member
 
@@ -78,10 +82,14 @@ def remove(
 ) -> None:
     """End a membership; the user stays, since they may be something elsewhere.
 
+    Links that were mailed to them, or that they had mailed to others, end with it.
+
     :raises NotFound, Stale, LastAdmin: as `change`.
     """
     member = _lock(tenant_id=tenant_id, member_id=member_id, version=version)
     _keep_admin(member=member)
+    theirs = Q(email__iexact=member.user.email) | Q(invited_by=member.user_id)
+    _unused(member=member).filter(theirs).delete()
     _record(kind="access.removed", member=member, actor=actor, now=now)
     member.delete()
 
@@ -91,6 +99,10 @@ def _lock(*, tenant_id: UUID, member_id: UUID, version: int | None) -> Membershi
     Tenant.objects.select_for_update(no_key=True).get(pk=tenant_id)
     members = Membership.objects.filter(tenant=tenant_id)
     return rows.lock(rows=members, id=member_id, version=version)
+
+
+def _unused(*, member: Membership) -> QuerySet[Invitation]:
+    return Invitation.objects.filter(tenant=member.tenant_id, accepted_at=None)
 
 
 def _keep_admin(*, member: Membership) -> None:

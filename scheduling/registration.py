@@ -7,7 +7,7 @@ from uuid import UUID
 from django.db import transaction
 
 from accounts import invitations, rows
-from accounts.invitations import Accepted
+from accounts.invitations import Accepted, InvitationOver
 from accounts.models import Invitation, Tenant
 from audit import events
 from audit.errors import Refused
@@ -55,7 +55,7 @@ def register(*, tenant: str, email: str, about: dict[str, Any], now: datetime) -
 
 @transaction.atomic
 def invite(*, patient_id: UUID, invited_by: UUID, actor: Actor, now: datetime) -> Invitation:
-    """Mail a patient the link that gives them a login. Locks patient.
+    """Mail a patient the link that gives them a login; earlier ones end. Locks patient.
 
     :raises NotFound: if there is no such patient.
     :raises HasLogin, NoAddress: see there.
@@ -65,6 +65,9 @@ def invite(*, patient_id: UUID, invited_by: UUID, actor: Actor, now: datetime) -
         raise HasLogin("This patient logs in already.", field="patient")
     if not patient.email:
         raise NoAddress("This patient has no mail address.", field="patient")
+    Invitation.objects.filter(
+        tenant=patient.tenant_id, patient_id=patient.pk, accepted_at=None
+    ).delete()
     return invitations.invite(
         tenant_id=patient.tenant_id,
         email=patient.email,
@@ -83,17 +86,19 @@ def accept(
 ) -> Accepted:
     """Use an invitation: of a member, or of a patient, who is then this user. Locks patient.
 
-    :raises InvitationOver, AlreadyMember, ValidationError: as `invitations.accept`.
+    :raises InvitationOver: as `invitations.accept`, or if the patient has another address now.
+    :raises AlreadyMember, ValidationError: as `invitations.accept`.
+    :raises NotFound: if the patient was erased.
     :raises HasLogin: if the patient it was for logs in already.
     """
+    # The patient before the invitation, as `invite` does.
+    patient = _invited(invitation=invitations.read(token=token, now=now))
     accepted = invitations.accept(token=token, password=password, now=now, name=name, role=role)
     invitation, user = accepted.invitation, accepted.user
     if invitation.role != Invitation.Role.PATIENT:
         return accepted
     mine = Patient.objects.filter(tenant=invitation.tenant_id, user=user, erased_at=None)
-    if invitation.patient_id is not None:
-        others = Patient.objects.filter(tenant=invitation.tenant_id, erased_at=None)
-        patient = rows.lock(rows=others, id=invitation.patient_id)
+    if patient is not None:
         if patient.user_id is not None or mine.exists():
             raise HasLogin("This patient logs in already.", field="patient")
         patient.user = user
@@ -110,3 +115,14 @@ def accept(
             )
         )
     return accepted
+
+
+def _invited(*, invitation: Invitation) -> Patient | None:
+    """Lock the patient that an invitation is for, if it is for one who is known already."""
+    if invitation.patient_id is None:
+        return None
+    others = Patient.objects.filter(tenant=invitation.tenant_id, erased_at=None)
+    patient = rows.lock(rows=others, id=invitation.patient_id)
+    if patient.email.casefold() != invitation.email.casefold():
+        raise InvitationOver("This link does not count any longer.")
+    return patient

@@ -3,8 +3,10 @@
 import pytest
 from pytest_django import DjangoAssertNumQueries
 
-from accounts.models import Membership, Tenant
+from accounts import invitations
+from accounts.models import Invitation, Membership, Tenant
 from accounts.roles import Role
+from audit import clock, events
 from audit.models import Event
 from tests.api import Api, log_in
 from tests.factories import MembershipFactory, TenantFactory
@@ -64,6 +66,38 @@ def test_the_last_admin_stays(tenant: Tenant, admin: Api) -> None:
         assert (response.status_code, response.json()["code"]) == (409, "last_admin")
     log_in(tenant=tenant, role=Role.ADMIN)
     assert admin.delete(path).status_code == 204
+
+
+def invite(tenant: Tenant, email: str, invited_by: Membership | None = None) -> Invitation:
+    """Invite somebody to be an admin."""
+    return invitations.invite(
+        tenant_id=tenant.pk,
+        email=email,
+        role=Invitation.Role.ADMIN,
+        invited_by=invited_by.user_id if invited_by else None,
+        actor=events.SYSTEM,
+        now=clock.now(),
+    )
+
+
+def test_links_to_and_from_a_member_end_with_what_they_were(tenant: Tenant, admin: Api) -> None:
+    member = MembershipFactory.create(tenant=tenant, role="staff", user__email="a@example.org")
+    other = invite(tenant, "other@example.org")
+    elsewhere = invite(TenantFactory.create(), member.user.email, member)
+    theirs, sent = invite(tenant, "A@Example.org"), invite(tenant, "b@example.org", member)
+    used = invite(tenant, member.user.email)
+    used.accepted_at = clock.now()
+    used.save()
+    path = f"members/{member.pk}"
+    assert admin.patch(path, {"role": "provider"}, format="json").status_code == 200
+    assert set(Invitation.objects.all()) == {other, elsewhere, used, sent}
+    theirs = invite(tenant, "a@example.ORG")
+    link = f"auth/invitations/{invitations.token(invitation=theirs)}"
+    assert admin.delete(path).status_code == 204
+    assert set(Invitation.objects.all()) == {other, elsewhere, used}
+    again = Api().post(link, {"password": "secret"}, format="json")
+    assert (again.status_code, again.json()["code"]) == (404, "invitation_over")
+    assert not Membership.objects.filter(tenant=tenant, user=member.user).exists()
 
 
 def test_lists_take_as_many_queries_for_many_rows(

@@ -182,6 +182,30 @@ def test_staff_give_a_patient_a_login(tenant: Tenant) -> None:
     assert (response.status_code, response.json()["code"]) == (409, "no_address")
 
 
+def test_another_link_for_a_patient_ends_the_first(tenant: Tenant) -> None:
+    staff = log_in(tenant=tenant, role=Role.STAFF)
+    patient = PatientFactory.create(tenant=tenant)
+    links = []
+    for _ in range(2):
+        assert staff.post(f"patients/{patient.pk}/invite").status_code == 202
+        links.append(link())
+    assert [Api().get(f"auth/invitations/{one}").status_code for one in links] == [404, 200]
+
+
+def test_a_link_to_an_address_that_the_patient_left_is_over(tenant: Tenant) -> None:
+    staff = log_in(tenant=tenant, role=Role.STAFF)
+    patient = PatientFactory.create(tenant=tenant)
+    staff.post(f"patients/{patient.pk}/invite")
+    path, mailed_to = f"auth/invitations/{link()}", patient.email
+    for email in ("new@example.org", ""):
+        Patient.objects.filter(pk=patient.pk).update(email=email)
+        late = Api().post(path, {"password": PASSWORD}, format="json")
+        assert (late.status_code, late.json()["code"]) == (404, "invitation_over")
+    assert not User.objects.filter(email=mailed_to).exists()
+    Patient.objects.filter(pk=patient.pk).update(email=mailed_to.upper())
+    assert Api().post(path, {"password": PASSWORD}, format="json").status_code == 201
+
+
 def test_a_mail_is_sent_once_and_again_if_it_could_not_be(
     tenant: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
