@@ -1,12 +1,14 @@
 """Logs that hold no patient's data: one JSON object per line, or readable lines while developing.
 
-What could carry a person's data never reaches a line: query strings, bodies, addresses, what tasks
-were called with, and the text of exceptions, since PostgreSQL quotes the row in it. Ids and places
-in the code stay, by which an error is found. Readable logs show exceptions in full.
+What could carry a person's data never reaches a line: query strings, secrets of links, bodies,
+addresses, what tasks were called with, and the text of exceptions, since PostgreSQL quotes the row
+in it. Ids and places in the code stay, by which an error is found. Readable logs show exceptions in
+full.
 """
 
 import copy
 import logging
+import re
 import sys
 import traceback
 from typing import Any
@@ -19,13 +21,19 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 #: Keys of django-structlog's events whose value may quote a row or describe a person.
 UNSAFE_KEYS = frozenset({"error", "exception", "reason", "user_agent"})
 
+#: What follows one of these in a path may be a link's secret, which whoever holds it may use.
+BEARER = re.compile(r"(?i)(?<![^/])((?:invitations|offers|join|calendar|unsubscribe)/+)[^/]+")
+
 
 class RequestLogMiddleware(RequestMiddleware):
-    """Log each request with its id, without the query string: a search or a token may be in it."""
+    """Log each request with its id, without what may be a search or a token: the query string, and
+    the part of the path that is a link's secret.
+    """
 
     @staticmethod
     def format_request(request: HttpRequest) -> str:
-        return f"{request.method} {request.path}"
+        path = BEARER.sub(r"\1…", request.path)
+        return f"{request.method} {path}"
 
 
 class PrivateFormatter(structlog.stdlib.ProcessorFormatter):

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.conf import settings
+from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory
 
 from config.logs import RequestLogMiddleware
@@ -64,3 +65,32 @@ def test_keys_that_may_quote_a_row_are_dropped(key: str) -> None:
 def test_request_is_logged_without_its_query() -> None:
     request = RequestFactory().get("/patients", {"name": "Jane"})
     assert RequestLogMiddleware.format_request(request) == "GET /patients"
+
+
+@pytest.mark.parametrize(
+    ("path", "logged"),
+    [
+        ("/api/v1/auth/invitations/SECRET", "/api/v1/auth/invitations/…"),
+        ("/api/v1/offers/SE:CR-ET_/accept", "/api/v1/offers/…/accept"),
+        ("/join/SECRET", "/join/…"),
+        ("/calendar/SECRET.ics", "/calendar/…"),
+        ("/unsubscribe/SECRET/", "/unsubscribe/…/"),
+        ("/Join//SECRET", "/Join//…"),
+        ("/api/v1/invitations/", "/api/v1/invitations/"),
+        ("/api/v1/special-offers/7/8", "/api/v1/special-offers/7/8"),
+    ],
+)
+def test_request_is_logged_without_a_links_secret(path: str, logged: str) -> None:
+    assert RequestLogMiddleware.format_request(RequestFactory().get(path)) == f"GET {logged}"
+
+
+def test_no_line_of_a_request_holds_the_secret(caplog: pytest.LogCaptureFixture) -> None:
+    def answer(_request: HttpRequest) -> HttpResponse:
+        return HttpResponse()
+
+    caplog.set_level(logging.DEBUG)
+    RequestLogMiddleware(answer)(RequestFactory().get("/api/v1/offers/SECRET"))
+    assert "request_started" in caplog.text
+    assert "request_finished" in caplog.text
+    assert "offers/…" in caplog.text
+    assert "SECRET" not in caplog.text
