@@ -102,7 +102,7 @@ def log_in(*, email: str, password: str, tenant: str, now: datetime) -> dict[str
     :raises BadCredentials: unless all three are right.
     """
     place = find_tenant(name=tenant)
-    user = User.objects.filter(email__iexact=email, is_active=True).first()
+    user = find_user(email=email)
     right = check_password(password, user.password if user else _no_password())
     tenant_id = place.pk if place else NOBODY
     caller = find(user_id=user.pk if user else NOBODY, tenant_id=tenant_id)
@@ -140,6 +140,11 @@ def refresh(*, token: str, now: datetime) -> dict[str, str]:
     if known.get(api_settings.REVOKE_TOKEN_CLAIM) != get_md5_hash_password(user.password):
         raise bad
     return {"access": _access(refresh=known, caller=caller, now=now)}
+
+
+def find_user(*, email: str) -> User | None:
+    """Return who logs in with an address, however it is spelled."""
+    return User.objects.filter(email__iexact=email, is_active=True).first()
 
 
 def find_tenant(*, name: str) -> Tenant | None:

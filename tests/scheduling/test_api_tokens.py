@@ -118,6 +118,27 @@ def test_guessing_is_slowed_down_by_account(member: Membership, settings: Settin
     assert statuses == [401, 401, 401, 429]
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_no_spelling_gets_more_guesses(settings: Settings, known: bool) -> None:
+    tenant = TenantFactory.create()
+    if known:
+        UserFactory.create(email="nina@example.com")
+    settings.PROXIES = 1
+    settings.RATE_LIMITS = {**settings.RATE_LIMITS, "token": "3/minute"}
+    spellings = ["nina@example.com", "Nina@example.com", "NINA@EXAMPLE.COM", "nina@EXAMPLE.com"]
+    places = [tenant.slug, str(tenant.pk), "no-such-tenant", tenant.slug]
+    statuses = [
+        Api().post(
+            "auth/token",
+            {"email": email, "password": "wrong", "tenant": place},
+            format="json",
+            headers={"X-Forwarded-For": f"10.{2 + known}.{n}.1"},
+        ).status_code
+        for n, (email, place) in enumerate(zip(spellings, places, strict=True))
+    ]  # fmt: skip
+    assert statuses == [401, 401, 401, 429]
+
+
 def test_guessing_is_slowed_down_by_address(settings: Settings) -> None:
     settings.PROXIES = 1
     settings.RATE_LIMITS = {**settings.RATE_LIMITS, "token": "3/minute"}
