@@ -20,7 +20,7 @@ from waitlist import holds, queues, ranking
 from waitlist import wishes as wishing
 from waitlist.models import ACTIVE, EntryNote, Hold, Queue, WaitlistEntry, WaitlistPolicy
 
-# Why staff cancel an entry: codes, since the reason is in the event log.
+# Why people cancel an entry: codes, since the reason is in the event log.
 REASONS = (
     ("no_longer_needed", "It is no longer needed"),
     ("booked_elsewhere", "Booked elsewhere"),
@@ -28,6 +28,8 @@ REASONS = (
     ("duplicate", "The requester waits twice"),
     ("other", "Another reason"),
 )
+# Those that somebody who waits may give themselves; the others are the team's findings.
+OWN_REASONS = frozenset({"no_longer_needed", "booked_elsewhere", "other"})
 
 
 class AlreadyWaiting(Refused):

@@ -99,7 +99,7 @@ def test_page_says_what_became_of_it(clinic: Clinic, hold: Hold, state: str) -> 
         lapse(hold)
     elif state == "withdrawn":
         url = f"/api/v1/waitlists/{hold.entry_id}"
-        body = {"status": "cancelled", "reason": "moved"}
+        body = {"status": "cancelled", "reason": "other"}
         clinic.client("staff").patch(url, body, format="json")
     elif state == "declined":
         holds.decline(hold_id=hold.pk, actor=SYSTEM, now=clock.now())
