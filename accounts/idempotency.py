@@ -92,12 +92,12 @@ def prune(*, now: datetime) -> int:
     return IdempotencyKey.objects.filter(created_at__lte=now - KEEP).delete()[0]
 
 
-def erase(*, about: UUID, user_id: UUID | None) -> int:
-    """Delete the answers that tell of a row, such as a patient, and those that its user got.
+def erase(*, about: UUID, user_id: UUID | None, tenant_id: UUID) -> int:
+    """Delete the answers that tell of a row, such as a patient, and those its user got there.
 
     Reads all answers of a day, as none is stored by what it is about; return how many went.
     """
     theirs = Q(body__icontains=str(about))
     if user_id is not None:
-        theirs |= Q(caller__startswith=f"{user_id}:")
+        theirs |= Q(caller=f"{user_id}:{tenant_id}")
     return IdempotencyKey.objects.filter(theirs).delete()[0]

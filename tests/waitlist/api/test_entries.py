@@ -8,6 +8,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from accounts.models import IdempotencyKey
 from audit import clock
 from audit.events import SYSTEM
 from tests import factories
@@ -414,6 +415,15 @@ def test_notes_and_history(clinic: Clinic) -> None:
     assert [fact["kind"] for fact in theirs][1] == "note"
     assert theirs[1]["text"] == "Prefers a call."
     assert len(theirs) == 5
+
+
+def test_no_answer_keeps_what_a_note_says(clinic: Clinic) -> None:
+    url = f"{URL}/{clinic.join().pk}/notes"
+    answer = clinic.client("staff").post(
+        url, {"text": "Limps."}, format="json", HTTP_IDEMPOTENCY_KEY="k1"
+    )
+    assert answer.status_code == 201, answer.data
+    assert not IdempotencyKey.objects.exists()
 
 
 def test_a_history_comes_in_pages(clinic: Clinic) -> None:
