@@ -108,11 +108,11 @@ class _ActionView(AppointmentView):
 
 
 class CancelView(_ActionView):
-    problems: ClassVar = {"POST": (appointments.NotBooked,)}
+    problems: ClassVar = {"POST": (appointments.NotBooked, appointments.AppointmentPast)}
 
     @extend_schema(request=CancellationSerializer, responses=AppointmentSerializer)
     def post(self, request: Request, id: UUID) -> Response:
-        """Cancel an appointment; its slot is free for who waits."""
+        """Cancel an appointment; its slot is free for who waits. A patient before it begins."""
         self.find(id)
         body = CancellationSerializer(data=request.data)
         body.is_valid(raise_exception=True)
@@ -121,8 +121,9 @@ class CancelView(_ActionView):
 
 class RescheduleView(_ActionView):
     problems: ClassVar = {
-        "POST": (*slots.UNCLAIMABLE, appointments.NotBooked, appointments.PatientBusy)
-    }
+        "POST": (*slots.UNCLAIMABLE, appointments.NotBooked, appointments.AppointmentPast,
+                 appointments.PatientBusy)
+    }  # fmt: skip
 
     @extend_schema(request=MoveSerializer, responses=AppointmentSerializer)
     def post(self, request: Request, id: UUID) -> Response:
