@@ -40,6 +40,12 @@ class AppointmentPast(Refused):
     code = "appointment_past"
 
 
+class NotYourVisit(Refused):
+    """A provider may say what became of their own appointments only."""
+
+    code = "not_yours"
+
+
 class NotBegun(Refused):
     """The appointment lies in the future."""
 

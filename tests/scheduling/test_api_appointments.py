@@ -163,6 +163,21 @@ def test_the_team_says_what_became_of_it(
     assert code(staff.post(path)) == (409, "appointment_not_booked")
 
 
+@pytest.mark.parametrize("action", ["complete", "no-show"])
+def test_a_provider_says_it_of_their_own_only(facility: Facility, action: str) -> None:
+    api = log_in(tenant=facility.tenant, role=Role.PROVIDER)
+    me = ProviderFactory.create(tenant=facility.tenant, user=api.user, facilities=[facility])
+    mine, colleague_s = book(facility, provider=me), book(facility)
+    now = clock.now()
+    Appointment.objects.update(period=DateTimeTZRange(now - timedelta(hours=1), now))
+    refused = api.post(f"appointments/{colleague_s.pk}/{action}")
+    assert code(refused) == (403, "not_yours")
+    assert refused.json()["errors"][0]["field"] == "appointment"
+    colleague_s.refresh_from_db()
+    assert colleague_s.status == "booked"
+    assert api.post(f"appointments/{mine.pk}/{action}").status_code == 200
+
+
 def test_lists_take_as_many_queries_for_many_rows(
     facility: Facility, staff: Api, patient: Api, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
