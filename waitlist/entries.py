@@ -296,12 +296,17 @@ def _sweep(*, name: str, lock: str, now: datetime, limit: int) -> int:
 
 
 def can_join(*, facility_id: UUID) -> bool:
-    """Say whether a facility's waitlist takes anybody at the moment, as far as seen unlocked."""
+    """Say whether a facility's waitlist takes anybody at the moment, as far as seen unlocked.
+
+    Of a venue whether it is open: how many organizers wait there is not for its owner to know.
+    """
     queue = Queue.objects.select_related("facility").get(pk=facility_id)
     try:
         queues.check_open(queue=queue)
     except queues.QueueClosed:
         return False
+    if queue.facility.kind == Facility.Kind.VENUE:
+        return True
     limit = WaitlistPolicy.objects.get(facility=facility_id).max_queue_size
     here = WaitlistEntry.objects.filter(ACTIVE, facility=facility_id)
     return not _reached(limit=limit, entries=here)
