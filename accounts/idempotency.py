@@ -1,13 +1,15 @@
 """Idempotency-Key: a write that is sent again is answered again and not done again.
 
 The key, what it stands for and the answer are stored in the transaction of the work, so that either
-both are there or neither. Answers of 500 and more are not kept: those may be tried again.
+both are there or neither. Answers of 429, and of 500 and more, are not kept: those may be tried
+again.
 """
 
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from http import HTTPStatus
 from typing import Any
 from uuid import UUID
 
@@ -68,7 +70,7 @@ def once(
             raise KeyReused("This Idempotency-Key came with another request.")
         return Answer(status=found.status, body=found.body, headers=found.headers)
     answer = work()
-    if answer.status >= 500:
+    if answer.status >= 500 or answer.status == HTTPStatus.TOO_MANY_REQUESTS:
         transaction.set_rollback(True)
         return answer
     IdempotencyKey.objects.update_or_create(
@@ -90,12 +92,12 @@ def prune(*, now: datetime) -> int:
     return IdempotencyKey.objects.filter(created_at__lte=now - KEEP).delete()[0]
 
 
-def erase(*, about: UUID, user_id: UUID | None) -> int:
-    """Delete the answers that tell of a row, such as a patient, and those that its user got.
+def erase(*, about: UUID, user_id: UUID | None, tenant_id: UUID) -> int:
+    """Delete the answers that tell of a row, such as a patient, and those its user got there.
 
     Reads all answers of a day, as none is stored by what it is about; return how many went.
     """
     theirs = Q(body__icontains=str(about))
     if user_id is not None:
-        theirs |= Q(caller__startswith=f"{user_id}:")
+        theirs |= Q(caller=f"{user_id}:{tenant_id}")
     return IdempotencyKey.objects.filter(theirs).delete()[0]

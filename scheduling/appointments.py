@@ -34,6 +34,18 @@ class NotBooked(Refused):
     code = "appointment_not_booked"
 
 
+class AppointmentPast(Refused):
+    """The appointment has begun, so its patient can no longer cancel or move it."""
+
+    code = "appointment_past"
+
+
+class NotYourVisit(Refused):
+    """A provider may say what became of their own appointments only."""
+
+    code = "not_yours"
+
+
 class NotBegun(Refused):
     """The appointment lies in the future."""
 
@@ -108,11 +120,13 @@ def cancel(
 
     :raises NotFound: if it is not there.
     :raises NotBooked: if it is not booked any more.
+    :raises AppointmentPast: if it has begun and the actor is a patient.
     :raises Stale: if its version is not the wanted one.
     :raises ValidationError: naming `reason` if it is not a code.
     """
     events.check_code(field="reason", code=reason)
     appointment = lock_booked(appointment_id=appointment_id, version=version)
+    _check_coming(appointment=appointment, actor=actor, now=now)
     _close(appointment=appointment, to=Appointment.Status.CANCELLED, actor=actor, now=now,
            kind="appointment.cancelled", data={"reason": reason, **_times(appointment)},
            cancelled_at=now, cancellation_reason=reason)  # fmt: skip
@@ -131,6 +145,7 @@ def reschedule(
 
     :raises NotFound: if the appointment or the slot is not there, or they differ in tenant.
     :raises NotBooked: if the appointment is not booked any more.
+    :raises AppointmentPast: if it has begun and the actor is a patient.
     :raises Stale: if its version is not the wanted one.
     :raises Inactive, SlotTaken, SlotBlocked, SlotPast: see `slots.check_claimable`.
     :raises PatientBusy: if the patient is booked elsewhere at that time.
@@ -139,6 +154,7 @@ def reschedule(
     old_id = appointment.slot_id
     old, new = slots.lock_for_claim(slot_ids=[old_id, slot_id], patient_id=appointment.patient_id)
     appointment = lock_at(appointment_id=appointment_id, slot_id=old.pk, version=version)
+    _check_coming(appointment=appointment, actor=actor, now=now)
     if old.pk == new.pk:
         raise slots.SlotTaken(f"Slot {slot_id} is the appointment's own.", field="slot")
     slots.land(slot_ids=[old.pk], was=Slot.Status.BOOKED, actor=actor, now=now)
@@ -223,6 +239,12 @@ def _check_free(*, patient_id: UUID, slot: Slot, but: Appointment | None = None)
         booked = booked.exclude(pk=but.pk)
     if booked.exists():
         raise PatientBusy(f"Patient {patient_id} is booked at that time.", field="patient")
+
+
+def _check_coming(*, appointment: Appointment, actor: Actor, now: datetime) -> None:
+    """Check a locked appointment that a patient changes; staff may set right what has begun."""
+    if actor.type == "patient" and appointment.period.lower <= now:
+        raise AppointmentPast(f"Appointment {appointment.pk} has begun.", field="appointment")
 
 
 def _end(

@@ -7,9 +7,10 @@ from uuid import UUID
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from accounts import idempotency, rows
+from accounts.models import Invitation
 from audit import events
 from audit.errors import NotFound, check_version
 from audit.events import Actor
@@ -65,14 +66,15 @@ def update(
 def erase(*, patient_id: UUID, actor: Actor, now: datetime, version: int | None = None) -> Patient:
     """Forget who a patient is: the row stays, for what refers to it, and tells nothing of them.
 
-    They lose their login here, and the stored answers that tell of them or were given to them go.
-    What they wait for and are booked for is ended by the caller before. Locks patient.
+    They lose their login here; the stored answers that tell of them or were given to them here go,
+    and so do their invitations. What they wait for and are booked for is ended by the caller
+    before. Locks patient.
 
     :raises NotFound: if the patient is not there, or was erased.
     :raises Stale: if its version is not the wanted one.
     """
     patient = rows.lock(rows=_known(), id=patient_id, version=version)
-    idempotency.erase(about=patient.pk, user_id=patient.user_id)
+    _forget(patient=patient)
     patient.user = None
     patient.name = "Erased"
     patient.email = patient.phone = patient.external_ref = ""
@@ -86,14 +88,30 @@ def erase(*, patient_id: UUID, actor: Actor, now: datetime, version: int | None 
 
 @transaction.atomic
 def remove(*, patient_id: UUID, version: int | None = None) -> None:
-    """Delete a patient made by mistake, and the stored answers that tell of them. Locks patient.
+    """Delete a patient made by mistake, with their invitations and the stored answers.
+
+    Locks patient.
 
     :raises NotFound, Stale: as `erase`.
     :raises InUse: if others refer to them.
     """
     patient = rows.lock(rows=_known(), id=patient_id, version=version)
     rows.remove(rows=_known(), id=patient_id)
-    idempotency.erase(about=patient_id, user_id=patient.user_id)
+    _forget(patient=patient)
+
+
+def _forget(*, patient: Patient) -> None:
+    """Delete what tells of a locked patient elsewhere: stored answers, invitations, registrations.
+
+    A registration names no patient, so it is known by its address.
+    """
+    tenant_id = patient.tenant_id
+    idempotency.erase(about=patient.pk, user_id=patient.user_id, tenant_id=tenant_id)
+    theirs = Q(patient_id=patient.pk)
+    for address in {patient.email, patient.user.email if patient.user else ""} - {""}:
+        theirs |= Q(patient_id=None, email__iexact=address)
+    mine = Invitation.objects.filter(tenant=tenant_id, role=Invitation.Role.PATIENT)
+    mine.filter(theirs).delete()
 
 
 def _known() -> QuerySet[Patient]:

@@ -19,6 +19,7 @@ from audit.models import Event
 from scheduling.models import Patient, Slot, TimeBlock
 
 RESERVATION = timedelta(minutes=10)
+MAX_RESERVED = 3  # by one patient at a time
 
 
 class SlotTaken(Refused):
@@ -53,6 +54,12 @@ class NotReserved(Refused):
     """The slot is not reserved, or it is reserved by somebody else."""
 
     code = "slot_not_reserved"
+
+
+class TooManyReserved(Refused):
+    """The patient has as many slots reserved as may be at a time."""
+
+    code = "too_many_reserved"
 
 
 def lock_for_claim(*, slot_ids: Collection[UUID], patient_id: UUID | None = None) -> list[Slot]:
@@ -175,9 +182,17 @@ def reserve(*, slot_id: UUID, patient_id: UUID, actor: Actor, now: datetime) -> 
 
     :raises NotFound: see `lock_for_claim`.
     :raises Inactive, SlotTaken, SlotBlocked, SlotPast: see `check_claimable`.
+    :raises TooManyReserved: if the patient has `MAX_RESERVED` other slots reserved.
     """
     [slot] = lock_for_claim(slot_ids=[slot_id], patient_id=patient_id)
     check_claimable(slot=slot, now=now)
+    live = Slot.objects.filter(
+        reserved_by=patient_id, status=Slot.Status.RESERVED, reserved_until__gt=now
+    )
+    if live.count() >= MAX_RESERVED:  # stays so while the patient is locked
+        raise TooManyReserved(
+            f"Patient {patient_id} has {MAX_RESERVED} slots reserved.", field="patient"
+        )
     until = now + RESERVATION
     move(slot=slot, to=Slot.Status.RESERVED, reserved_until=until, reserved_by=patient_id)
     made = fact(

@@ -20,7 +20,7 @@ from waitlist import holds, queues, ranking
 from waitlist import wishes as wishing
 from waitlist.models import ACTIVE, EntryNote, Hold, Queue, WaitlistEntry, WaitlistPolicy
 
-# Why staff cancel an entry: codes, since the reason is in the event log.
+# Why people cancel an entry: codes, since the reason is in the event log.
 REASONS = (
     ("no_longer_needed", "It is no longer needed"),
     ("booked_elsewhere", "Booked elsewhere"),
@@ -28,6 +28,8 @@ REASONS = (
     ("duplicate", "The requester waits twice"),
     ("other", "Another reason"),
 )
+# Those that somebody who waits may give themselves; the others are the team's findings.
+OWN_REASONS = frozenset({"no_longer_needed", "booked_elsewhere", "other"})
 
 
 class AlreadyWaiting(Refused):
@@ -294,12 +296,17 @@ def _sweep(*, name: str, lock: str, now: datetime, limit: int) -> int:
 
 
 def can_join(*, facility_id: UUID) -> bool:
-    """Say whether a facility's waitlist takes anybody at the moment, as far as seen unlocked."""
+    """Say whether a facility's waitlist takes anybody at the moment, as far as seen unlocked.
+
+    Of a venue whether it is open: how many organizers wait there is not for its owner to know.
+    """
     queue = Queue.objects.select_related("facility").get(pk=facility_id)
     try:
         queues.check_open(queue=queue)
     except queues.QueueClosed:
         return False
+    if queue.facility.kind == Facility.Kind.VENUE:
+        return True
     limit = WaitlistPolicy.objects.get(facility=facility_id).max_queue_size
     here = WaitlistEntry.objects.filter(ACTIVE, facility=facility_id)
     return not _reached(limit=limit, entries=here)

@@ -140,12 +140,13 @@ def explain_entry(*, entry_id: UUID, now: datetime) -> EntryExplanation:
         opened += len(board.slots)
         bars = candidates.find_bars(board=board, policy=policy, entries=[str(entry_id)])
         for one in candidates.load(policy=policy, now=now, entries=[str(entry_id)]):
+            mine, fits = bars.get(one.id, {}), list(board.fits(entry=one))
             for slot in board.slots:
-                bit, mine = board.bit[slot.id], bars.get(one.id, {})
+                bit = board.bit[slot.id]
                 if rule := _rule(board=board, entry=one, bars=mine, bit=bit):
                     kept_out[rule] += 1
                     continue
-                score = next(s for s, fitted in board.fits(entry=one) if fitted & bit)
+                score = next(s for s, fitted in fits if fitted & bit)
                 start, end = (
                     candidates.at(microseconds=slot.start),
                     candidates.at(microseconds=slot.end),

@@ -13,6 +13,7 @@ from django.core.signing import BadSignature, Signer
 
 from audit.errors import Refused
 from audit.events import Actor
+from scheduling.models import Appointment
 from waitlist import holds
 from waitlist.models import Hold
 
@@ -67,10 +68,16 @@ def read(*, token: str) -> Hold:
 
 
 def describe(*, hold: Hold, now: datetime) -> Offer:
-    """Say what is offered, or what became of it: an accepted offer tells the time booked now."""
+    """Say what is offered, or what became of it.
+
+    An accepted offer tells the time booked now, until that is over or was cancelled; from then on
+    it tells only that it was accepted.
+    """
     state = holds.state(hold=hold, now=now)
     offer = Offer(state, hold.expires_at, hold.facility.name, hold.facility.timezone)
     booked = hold.entry.appointment if state == Hold.Status.ACCEPTED else None
+    if booked and (booked.status != Appointment.Status.BOOKED or booked.period.upper <= now):
+        return offer
     shown = booked or (hold.slot if state == Hold.Status.OFFERED else None)
     if shown is None:
         return offer

@@ -108,11 +108,11 @@ class _ActionView(AppointmentView):
 
 
 class CancelView(_ActionView):
-    problems: ClassVar = {"POST": (appointments.NotBooked,)}
+    problems: ClassVar = {"POST": (appointments.NotBooked, appointments.AppointmentPast)}
 
     @extend_schema(request=CancellationSerializer, responses=AppointmentSerializer)
     def post(self, request: Request, id: UUID) -> Response:
-        """Cancel an appointment; its slot is free for who waits."""
+        """Cancel an appointment; its slot is free for who waits. A patient before it begins."""
         self.find(id)
         body = CancellationSerializer(data=request.data)
         body.is_valid(raise_exception=True)
@@ -121,8 +121,9 @@ class CancelView(_ActionView):
 
 class RescheduleView(_ActionView):
     problems: ClassVar = {
-        "POST": (*slots.UNCLAIMABLE, appointments.NotBooked, appointments.PatientBusy)
-    }
+        "POST": (*slots.UNCLAIMABLE, appointments.NotBooked, appointments.AppointmentPast,
+                 appointments.PatientBusy)
+    }  # fmt: skip
 
     @extend_schema(request=MoveSerializer, responses=AppointmentSerializer)
     def post(self, request: Request, id: UUID) -> Response:
@@ -135,21 +136,38 @@ class RescheduleView(_ActionView):
         return self.change(id, appointments.reschedule, slot_id=slot_id)
 
 
-class CompleteView(_ActionView):
-    problems: ClassVar = {"POST": (appointments.NotBooked, appointments.NotBegun)}
+class _EndView(_ActionView):
+    problems: ClassVar = {
+        "POST": (appointments.NotBooked, appointments.NotBegun, appointments.NotYourVisit)
+    }
 
+    def rows(self) -> QuerySet[Appointment]:
+        return super().rows().select_related("provider")
+
+    def check(self, id: UUID) -> None:
+        """Check that the caller may say what became of an appointment.
+
+        :raises NotFound: if they do not see it.
+        :raises NotYourVisit: if it is another provider's.
+        """
+        provider = self.find(id).provider
+        if self.caller.role == Role.PROVIDER and provider.user_id != self.caller.user_id:
+            raise appointments.NotYourVisit(
+                "This appointment is another provider's.", field="appointment"
+            )
+
+
+class CompleteView(_EndView):
     @extend_schema(request=None, responses=AppointmentSerializer)
     def post(self, request: Request, id: UUID) -> Response:
-        """Note that the patient came."""
-        self.find(id)
+        """Note that the patient came; a provider of their own appointments."""
+        self.check(id)
         return self.change(id, appointments.complete)
 
 
-class NoShowView(_ActionView):
-    problems: ClassVar = {"POST": (appointments.NotBooked, appointments.NotBegun)}
-
+class NoShowView(_EndView):
     @extend_schema(request=None, responses=AppointmentSerializer)
     def post(self, request: Request, id: UUID) -> Response:
-        """Note that the patient did not come."""
-        self.find(id)
+        """Note that the patient did not come; a provider of their own appointments."""
+        self.check(id)
         return self.change(id, appointments.miss)

@@ -86,7 +86,7 @@ class SlotView(RowView):
 
 class ReserveView(ApiView, GenericAPIView[Slot]):
     serializer_class = ReservationSerializer
-    problems: ClassVar = {"POST": slots.UNCLAIMABLE}
+    problems: ClassVar = {"POST": (*slots.UNCLAIMABLE, slots.TooManyReserved)}
 
     @extend_schema(responses=SlotSerializer)
     def post(self, request: Request, id: UUID) -> Response:

@@ -196,7 +196,8 @@ def test_a_bad_key_is_refused(staff: Api) -> None:
 
 
 @pytest.mark.django_db
-def test_work_that_fails_inside_is_not_kept() -> None:
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_work_that_may_be_tried_again_is_not_kept(status: int) -> None:
     now = clock.now()
     made = []
 
@@ -205,8 +206,8 @@ def test_work_that_fails_inside_is_not_kept() -> None:
         made.append(status)
         return Answer(status=status, body={"n": len(made)}, headers={})
 
-    failed = idempotency.once(caller="me", key="k", request="r", now=now, work=lambda: work(500))
-    assert (failed.status, Service.objects.count()) == (500, 0)
+    failed = idempotency.once(caller="me", key="k", request="r", now=now, work=lambda: work(status))
+    assert (failed.status, Service.objects.count()) == (status, 0)
     done = idempotency.once(caller="me", key="k", request="r", now=now, work=lambda: work(200))
     assert (done.status, Service.objects.count()) == (200, 1)
 

@@ -131,6 +131,24 @@ def test_an_appointment_is_moved(facility: Facility, patient: Api) -> None:
     assert missing.json()["errors"][0]["field"] == "slot"
 
 
+def test_a_patient_changes_nothing_that_has_begun(
+    facility: Facility, patient: Api, staff: Api
+) -> None:
+    mine = book(facility, patient=patient_of(api=patient))
+    to = SlotFactory.create(facility=facility, starts_at=tomorrow(hour=16))
+    now = clock.now()
+    Appointment.objects.update(period=DateTimeTZRange(now, now + timedelta(minutes=30)))
+    before = Event.objects.count()
+    reason = {"reason": "patient_request"}
+    for verb, body in (("cancel", reason), ("reschedule", {"slot": str(to.pk)})):
+        refused = patient.post(f"appointments/{mine.pk}/{verb}", body, format="json")
+        assert code(refused) == (409, "appointment_past"), verb
+        assert refused.json()["errors"][0]["field"] == "appointment"
+    assert Event.objects.count() == before
+    done = staff.post(f"appointments/{mine.pk}/cancel", reason, format="json")
+    assert (done.status_code, done.json()["status"]) == (200, "cancelled")
+
+
 @pytest.mark.parametrize(("action", "status"), [("complete", "completed"), ("no-show", "no_show")])
 def test_the_team_says_what_became_of_it(
     facility: Facility, staff: Api, action: str, status: str
@@ -143,6 +161,21 @@ def test_the_team_says_what_became_of_it(
     done = staff.post(path)
     assert (done.status_code, done.json()["status"]) == (200, status)
     assert code(staff.post(path)) == (409, "appointment_not_booked")
+
+
+@pytest.mark.parametrize("action", ["complete", "no-show"])
+def test_a_provider_says_it_of_their_own_only(facility: Facility, action: str) -> None:
+    api = log_in(tenant=facility.tenant, role=Role.PROVIDER)
+    me = ProviderFactory.create(tenant=facility.tenant, user=api.user, facilities=[facility])
+    mine, colleague_s = book(facility, provider=me), book(facility)
+    now = clock.now()
+    Appointment.objects.update(period=DateTimeTZRange(now - timedelta(hours=1), now))
+    refused = api.post(f"appointments/{colleague_s.pk}/{action}")
+    assert code(refused) == (403, "not_yours")
+    assert refused.json()["errors"][0]["field"] == "appointment"
+    colleague_s.refresh_from_db()
+    assert colleague_s.status == "booked"
+    assert api.post(f"appointments/{mine.pk}/{action}").status_code == 200
 
 
 def test_lists_take_as_many_queries_for_many_rows(

@@ -145,6 +145,17 @@ def test_a_patient_reserves_for_themselves_and_books(
     assert booked["ETag"] == '"1"'
 
 
+def test_a_patient_cannot_hold_a_whole_clinic(facility: Facility, patient: Api) -> None:
+    answers = []
+    for hour in (9, 10, 11, 12):
+        slot = SlotFactory.create(facility=facility, starts_at=tomorrow(hour=hour))
+        answers.append(patient.post(f"slots/{slot.pk}/reserve", {}, format="json"))
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 409]
+    refused = answers[3].json()
+    assert refused["code"] == "too_many_reserved"
+    assert refused["errors"][0]["field"] == "patient"
+
+
 def test_a_reservation_is_released_once(facility: Facility, patient: Api) -> None:
     slot = SlotFactory.create(facility=facility)
     assert patient.post(f"slots/{slot.pk}/reserve", {}, format="json").status_code == 200

@@ -7,7 +7,7 @@ import pytest
 from django.core.exceptions import ValidationError
 
 from accounts import idempotency
-from accounts.models import IdempotencyKey
+from accounts.models import IdempotencyKey, Invitation
 from accounts.rows import InUse
 from audit import clock
 from audit.errors import NotFound, Stale
@@ -145,6 +145,32 @@ def test_an_erased_patient_is_nobody_and_no_stored_answer_tells_of_them(known: P
     ]
     with pytest.raises(NotFound):
         patients.erase(patient_id=known.pk, actor=STAFF, now=NOW)
+
+
+def test_an_erased_patient_keeps_no_invitation_and_what_is_elsewhere_stays(known: Patient) -> None:
+    user = known.user
+    assert user is not None
+    there = factories.TenantFactory.create()
+    _answered(caller=f"{user.pk}:{there.pk}", key="elsewhere", body={})
+    for email, patient_id, tenant in (
+        (known.email, known.pk, known.tenant),
+        (user.email.upper(), None, known.tenant),  # as they registered
+        ("other@example.com", uuid4(), known.tenant),
+        (user.email, None, there),
+    ):
+        Invitation.objects.create(
+            tenant=tenant, email=email, role="patient", patient_id=patient_id, name="Ada Lovelace",
+            expires_at=NOW,
+        )  # fmt: skip
+    team = Invitation.objects.create(
+        tenant=known.tenant, email=user.email, role="staff", expires_at=NOW
+    )
+    patients.erase(patient_id=known.pk, actor=STAFF, now=NOW)
+    left = set(Invitation.objects.values_list("email", "tenant"))
+    assert left == {
+        ("other@example.com", known.tenant_id), (user.email, there.pk), (team.email, team.tenant_id)
+    }  # fmt: skip
+    assert _keys() == {"other", "empty", "elsewhere"}
 
 
 def test_who_was_made_by_mistake_is_in_no_stored_answer_either(known: Patient) -> None:

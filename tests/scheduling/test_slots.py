@@ -54,6 +54,25 @@ def test_a_reservation_keeps_a_slot_for_ten_minutes(clinic: World) -> None:
     assert event.data == {"reserved_until": (NOW + 10 * MINUTE).isoformat()}
 
 
+def test_a_patient_keeps_three_slots_at_a_time(clinic: World) -> None:
+    patient = clinic.patient()
+    kept = [
+        clinic.reserve(slot=clinic.slot(at=START + n * HOUR), patient=patient) for n in (0, 1, 2)
+    ]
+    fourth = clinic.slot(at=START + 3 * HOUR)
+    with written() as events, pytest.raises(slots.TooManyReserved) as caught:
+        clinic.reserve(slot=fourth, patient=patient)
+    assert (caught.value.code, caught.value.field) == ("too_many_reserved", "patient")
+    fourth.refresh_from_db()
+    assert (fourth.status, events) == ("open", [])
+    assert clinic.reserve(slot=clinic.slot(at=START + 4 * HOUR)).status == "reserved"  # another's
+    slots.release(slot_id=kept[0].pk, actor=STAFF, now=NOW)
+    assert clinic.reserve(slot=fourth, patient=patient).status == "reserved"
+    later = NOW + 11 * MINUTE  # the sweep has not been there, yet they have lapsed
+    fifth = clinic.slot(at=START + 5 * HOUR)
+    assert clinic.reserve(slot=fifth, patient=patient, now=later).status == "reserved"
+
+
 @pytest.mark.parametrize("status", ["booked", "held", "reserved", "blocked", "retired"])
 def test_a_slot_that_is_not_open_cannot_be_reserved(clinic: World, status: str) -> None:
     slot = clinic.slot()

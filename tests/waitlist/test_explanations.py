@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from typing import Any
+from unittest import mock
 from uuid import uuid4
 
 import pytest
@@ -16,7 +17,7 @@ from tests.waitlist import worlds
 from tests.waitlist.worlds import DAY, HOUR, MINUTE, NOW, STAFF, World
 from waitlist import entries, explanations
 from waitlist.explanations import EntryExplanation, SlotExplanation
-from waitlist.fitting import RULES
+from waitlist.fitting import RULES, Board
 from waitlist.models import Hold, Queue, WaitlistEntry
 
 
@@ -113,6 +114,14 @@ def test_an_entry_is_told_its_chances_soonest_first(clinic: World) -> None:
         (str(later.pk), clinic.facility.pk, 90),
     ]
     assert (found.open, found.kept_out, found.closed) == (4, {"other_service": 1}, [])
+
+
+def test_an_entry_is_held_against_all_slots_at_once(clinic: World) -> None:
+    for n in range(1, 6):
+        clinic.slot(at=NOW + n * DAY)
+    with mock.patch.object(Board, "fits", autospec=True, side_effect=Board.fits) as fits:
+        told = _entry(clinic.join())
+    assert (len(told.chances), fits.call_count) == (5, 1)
 
 
 def test_an_entry_without_a_chance_is_told_why(clinic: World) -> None:

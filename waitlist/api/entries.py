@@ -18,7 +18,7 @@ from accounts import limits, rows
 from accounts.bodies import Body
 from accounts.roles import Role
 from accounts.views import ApiView, RowsView, wanted_version, with_etag
-from audit import clock, events
+from audit import clock
 from audit.errors import check_version
 from scheduling import scopes as supply
 from scheduling import slots
@@ -80,7 +80,11 @@ class Edit(Wishes):
     """Other wishes, or another status: `cancelled` with a reason, `converted` with a slot."""
 
     status = serializers.ChoiceField(choices=[Status.CANCELLED, Status.CONVERTED], required=False)
-    reason = serializers.RegexField(rf"^{events.CODE}$", max_length=50, required=False)
+    reason = serializers.ChoiceField(
+        choices=entries.REASONS,
+        required=False,
+        help_text=f"A patient gives one of {', '.join(sorted(entries.OWN_REASONS))}.",
+    )
     notes = serializers.CharField(
         max_length=2000, allow_blank=True, trim_whitespace=False, required=False
     )
@@ -236,7 +240,7 @@ class EntryView(ApiView, GenericAPIView[WaitlistEntry]):
         version = wanted_version(request=request)
         asked: dict[str, Any] = {"entry_id": id, "actor": self.caller.actor, "version": version}
         if to == Status.CANCELLED:
-            reason, notes = changes.get("reason", ""), changes.get("notes", "")
+            reason, notes = changes["reason"], changes.get("notes", "")
             entries.cancel(**asked, reason=reason, notes=notes, now=clock.now())
         elif to == Status.CONVERTED:
             scopes.check_slot(caller=self.caller, slot_id=changes["slot"])
@@ -280,6 +284,8 @@ def _only_staff(*, wishes: dict[str, Any]) -> None:
     refused: list[str] = [name for name in ("urgency", "slot") if name in wishes]
     if wishes.get("status") == Status.CONVERTED:
         refused.append("status")
+    if "reason" in wishes and wishes["reason"] not in entries.OWN_REASONS:
+        refused.append("reason")
     if refused:
         raise ValidationError(
             {name: [ErrorDetail("This is for staff to set.", "not_allowed")] for name in refused}
@@ -300,5 +306,7 @@ def _check_together(*, to: str | None, changes: dict[str, Any]) -> None:
     }
     if to == Status.CONVERTED and "slot" not in changes:
         errors["slot"] = [ErrorDetail("Say which slot.", "required")]
+    if to == Status.CANCELLED and "reason" not in changes:
+        errors["reason"] = [ErrorDetail("Say why.", "required")]
     if errors:
         raise ValidationError(errors)

@@ -66,6 +66,7 @@ class NotesView(RowsView):
     """The notes on an entry."""
 
     serializer_class = NoteAnswer
+    idempotent: ClassVar[bool] = False  # what staff write about a person is stored once
 
     def rows(self) -> QuerySet[EntryNote]:
         """Return the notes, oldest first."""

@@ -8,12 +8,13 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from accounts.models import IdempotencyKey
 from audit import clock
 from audit.events import SYSTEM
 from tests import factories
 from tests.clinics import Clinic, open_clinic
 from waitlist import entries, holds, invites
-from waitlist.models import DailyMetric, WaitlistEntry, WaitlistPolicy
+from waitlist.models import DailyMetric, Queue, WaitlistEntry, WaitlistPolicy
 
 URL = "/api/v1/waitlists"
 
@@ -154,7 +155,7 @@ def test_positions_are_those_of_the_whole_queue(clinic: Clinic) -> None:
     slot = clinic.slot()
     invites.invite(slot_id=slot.pk, entry_id=made[5].pk, actor=SYSTEM, now=clock.now())
     client = clinic.client("staff")
-    client.patch(f"{URL}/{made[7].pk}", {"status": "cancelled", "reason": "moved"}, format="json")
+    client.patch(f"{URL}/{made[7].pk}", {"status": "cancelled", "reason": "other"}, format="json")
     want: dict[str, int] = {}
     for service in (None, clinic.service.pk):
         mine = [
@@ -299,6 +300,29 @@ def test_cancel_needs_a_reason_and_happens_once(clinic: Clinic) -> None:
     assert (answer.status_code, answer.data["code"]) == (409, "entry_closed")
 
 
+@pytest.mark.parametrize("reason", ["nudge_declined", "withdrawn_by_system", "", "x" * 51])
+def test_a_reason_is_one_of_the_list(clinic: Clinic, reason: str) -> None:
+    entry = clinic.join()
+    body = {"status": "cancelled", "reason": reason}
+    for role in ("patient", "staff"):
+        answer = clinic.client(role).patch(f"{URL}/{entry.pk}", body, format="json")
+        assert (answer.status_code, answer.data["errors"][0]["field"]) == (400, "reason")
+    entry.refresh_from_db()
+    assert entry.status == "waiting"
+
+
+@pytest.mark.parametrize("reason", [code for code, _ in entries.REASONS])
+def test_a_patient_gives_none_of_the_team_s_reasons(clinic: Clinic, reason: str) -> None:
+    url = f"{URL}/{clinic.join().pk}"
+    body = {"status": "cancelled", "reason": reason}
+    answer = clinic.client("patient").patch(url, body, format="json")
+    if reason in {"unreachable", "duplicate"}:
+        [error] = answer.data["errors"]
+        assert (answer.status_code, error["field"], error["code"]) == (400, "reason", "not_allowed")
+        answer = clinic.client("staff").patch(url, body, format="json")
+    assert (answer.status_code, answer.data["cancellation_reason"]) == (200, reason)
+
+
 def test_patient_may_not_set_what_staff_set(clinic: Clinic) -> None:
     entry, slot = clinic.join(), clinic.slot()
     client = clinic.client("patient")
@@ -315,9 +339,9 @@ def test_status_is_changed_alone(clinic: Clinic) -> None:
     entry = clinic.join()
     client = clinic.client("staff")
     for body, field in (
-        ({"status": "cancelled", "reason": "moved", "urgency": 1}, "urgency"),
+        ({"status": "cancelled", "reason": "other", "urgency": 1}, "urgency"),
         ({"status": "converted"}, "slot"),
-        ({"reason": "moved"}, "reason"),
+        ({"reason": "other"}, "reason"),
         ({"status": "converted", "slot": str(clinic.slot().pk), "service": None}, "service"),
     ):
         answer = client.patch(f"{URL}/{entry.pk}", body, format="json")
@@ -342,7 +366,7 @@ def test_provider_ends_no_entry_of_another_provider(clinic: Clinic) -> None:
     theirs = clinic.join(provider_id=other.pk)
     mine = clinic.join(patient=clinic.other_patient(), provider_id=clinic.provider.pk)
     client = clinic.client("provider")
-    body = {"status": "cancelled", "reason": "no_show"}
+    body = {"status": "cancelled", "reason": "unreachable"}
     answer = client.patch(f"{URL}/{theirs.pk}", body, format="json")
     assert (answer.status_code, answer.data["code"]) == (403, "not_yours")
     assert client.patch(f"{URL}/{mine.pk}", body, format="json").status_code == 200
@@ -351,7 +375,7 @@ def test_provider_ends_no_entry_of_another_provider(clinic: Clinic) -> None:
 def test_patients_entries_active_first(clinic: Clinic) -> None:
     old = clinic.join()
     client = clinic.client("patient")
-    client.patch(f"{URL}/{old.pk}", {"status": "cancelled", "reason": "moved"}, format="json")
+    client.patch(f"{URL}/{old.pk}", {"status": "cancelled", "reason": "other"}, format="json")
     active = clinic.join()
     hold = invites.invite(
         slot_id=clinic.slot().pk, entry_id=active.pk, actor=SYSTEM, now=clock.now()
@@ -391,6 +415,15 @@ def test_notes_and_history(clinic: Clinic) -> None:
     assert [fact["kind"] for fact in theirs][1] == "note"
     assert theirs[1]["text"] == "Prefers a call."
     assert len(theirs) == 5
+
+
+def test_no_answer_keeps_what_a_note_says(clinic: Clinic) -> None:
+    url = f"{URL}/{clinic.join().pk}/notes"
+    answer = clinic.client("staff").post(
+        url, {"text": "Limps."}, format="json", HTTP_IDEMPOTENCY_KEY="k1"
+    )
+    assert answer.status_code == 201, answer.data
+    assert not IdempotencyKey.objects.exists()
 
 
 def test_a_history_comes_in_pages(clinic: Clinic) -> None:
@@ -433,6 +466,19 @@ def test_join_is_done_once_for_a_key(clinic: Clinic) -> None:
     assert first.json() == again.json()
     assert again["ETag"] == first["ETag"]
     assert WaitlistEntry.objects.count() == 1
+
+
+def test_a_venue_s_hint_tells_nothing_of_who_waits(clinic: Clinic) -> None:
+    venue = factories.FacilityFactory.create(tenant=clinic.tenant, kind="venue")
+    WaitlistPolicy.objects.filter(facility=venue).update(max_queue_size=1)
+    client, asked = clinic.client("staff"), {"facility": str(venue.pk)}
+    before = client.get("/api/v1/slots/", asked).data["waitlist"]
+    organizer = factories.TenantFactory.create(kind="organizer")
+    entries.join(facility_id=venue.pk, organizer_id=organizer.pk, actor=SYSTEM, now=clock.now())
+    assert client.get("/api/v1/slots/", asked).data["waitlist"] == before
+    assert before["can_join"] is True
+    Queue.objects.filter(facility=venue).update(deactivated_at=clock.now())
+    assert client.get("/api/v1/slots/", asked).data["waitlist"]["can_join"] is False
 
 
 def test_nothing_bookable_says_that_one_may_wait(clinic: Clinic) -> None:

@@ -11,6 +11,7 @@ from rest_framework.test import APIClient
 from audit import clock
 from audit.events import SYSTEM
 from audit.models import Event
+from scheduling import appointments
 from scheduling.models import Appointment
 from tests.clinics import Clinic
 from waitlist import holds, invites, offers
@@ -80,6 +81,32 @@ def test_accept_and_then_again(clinic: Clinic, hold: Hold) -> None:
     assert (shown["state"], bool(shown["starts_at"])) == ("accepted", True)
 
 
+@pytest.mark.parametrize("ending", ["cancelled", "completed", "no_show", "over"])
+def test_a_link_tells_no_visit_that_is_over(clinic: Clinic, hold: Hold, ending: str) -> None:
+    booked = holds.accept(hold_id=hold.pk, actor=SYSTEM, now=clock.now())
+    after = clock.now() + timedelta(days=3)
+    known: dict[str, Any] = {"appointment_id": booked.pk, "actor": SYSTEM, "now": after}
+    if ending == "cancelled":
+        appointments.cancel(**known | {"now": clock.now()}, reason="other")
+        after = clock.now()
+    elif ending != "over":
+        (appointments.complete if ending == "completed" else appointments.miss)(**known)
+    told = offers.describe(hold=offers.read(token=offers.sign(hold_id=hold.pk)), now=after)
+    assert told.state == "accepted"
+    assert not any((told.provider, told.service, told.starts_at, told.ends_at))
+    if ending != "over":
+        page = Client().get(link(hold), headers={"accept": HTML}).content.decode()
+        assert "You accepted this offer" in page
+        assert clinic.provider.name not in page
+
+
+def test_a_link_tells_the_visit_while_it_lasts(clinic: Clinic, hold: Hold) -> None:
+    booked = holds.accept(hold_id=hold.pk, actor=SYSTEM, now=clock.now())
+    last = booked.period.upper - timedelta(seconds=1)
+    told = offers.describe(hold=offers.read(token=offers.sign(hold_id=hold.pk)), now=last)
+    assert (told.provider, told.starts_at) == (clinic.provider.name, booked.period.lower)
+
+
 def test_decline(hold: Hold) -> None:
     answer = APIClient().post(f"{link(hold)}/decline")
     assert (answer.status_code, answer.data["state"]) == (200, "declined")
@@ -99,7 +126,7 @@ def test_page_says_what_became_of_it(clinic: Clinic, hold: Hold, state: str) -> 
         lapse(hold)
     elif state == "withdrawn":
         url = f"/api/v1/waitlists/{hold.entry_id}"
-        body = {"status": "cancelled", "reason": "moved"}
+        body = {"status": "cancelled", "reason": "other"}
         clinic.client("staff").patch(url, body, format="json")
     elif state == "declined":
         holds.decline(hold_id=hold.pk, actor=SYSTEM, now=clock.now())
