@@ -176,6 +176,19 @@ def test_a_refresh_gives_what_one_is_now(member: Membership, ask: Ask) -> None:
     assert (gone.status_code, gone.json()["code"]) == (401, "bad_token")
 
 
+def test_refreshing_is_limited(settings: Settings) -> None:
+    settings.PROXIES = 1
+    settings.RATE_LIMITS = {**settings.RATE_LIMITS, "refresh": "2/minute"}
+    from_one = {"X-Forwarded-For": "10.7.7.7"}
+    statuses = [
+        Api().post(
+            "auth/token/refresh", {"refresh": "x"}, format="json", headers=from_one
+        ).status_code
+        for _ in range(3)
+    ]  # fmt: skip
+    assert statuses == [401, 401, 429]
+
+
 def test_a_new_password_ends_all_tokens(member: Membership, ask: Ask) -> None:
     tokens = ask().json()
     member.user.set_password("another")
