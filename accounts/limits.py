@@ -7,6 +7,7 @@ so.
 import hashlib
 import time
 from functools import cache
+from ipaddress import IPv6Address, IPv6Network
 
 import structlog
 from django.conf import settings
@@ -44,11 +45,24 @@ def check(*, limit: str, who: str, share: str = "") -> None:
 
 
 def address(*, request: Request) -> str:
-    """Return the address a request came from, behind as many proxies as `settings.PROXIES`."""
+    """Return the address a request came from, behind as many proxies as `settings.PROXIES`.
+
+    Of an IPv6 address it is the /64, all of which one caller has.
+    """
     hops = request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")
     if settings.PROXIES and len(hops) >= settings.PROXIES:
-        return str(hops[-settings.PROXIES]).strip()
-    return str(request.META.get("REMOTE_ADDR", ""))
+        return _network(address=str(hops[-settings.PROXIES]).strip())
+    return _network(address=str(request.META.get("REMOTE_ADDR", "")))
+
+
+def _network(*, address: str) -> str:
+    try:
+        known = IPv6Address(address)
+    except ValueError:
+        return address
+    if known.ipv4_mapped is not None:
+        return str(known.ipv4_mapped)
+    return str(IPv6Network((int(known), 64), strict=False))
 
 
 @cache

@@ -183,8 +183,9 @@ SPECTACULAR_SETTINGS = {
 RATE_LIMITS: dict[str, str] = {
     "join": "10/minute",  # per patient
     "token": "5/minute",  # per address and account
+    "refresh": "30/minute",  # per address
     "offer": "30/minute",  # per address
-    "register": "5/minute",  # per address
+    "register": "5/minute",  # per address, and per mail address that is written to
     "invitation": "30/minute",  # per address
     **env.dict("RATE_LIMITS", default={}),
 }

@@ -111,8 +111,9 @@ def log_in(*, email: str, password: str, tenant: str, now: datetime) -> dict[str
             events.record(
                 kind="access.denied",
                 tenant_id=tenant_id,
-                subject_type="user" if user else "tenant",
-                subject_id=user.pk if user else tenant_id,
+                # Who is nothing here is not named: that somebody is a user is no tenant's business.
+                subject_type="user" if caller else "tenant",
+                subject_id=caller.user_id if caller else tenant_id,
                 actor=events.SYSTEM,
                 at=now,
                 data={"reason": "credentials"},

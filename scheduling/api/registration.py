@@ -74,6 +74,7 @@ class RegisterView(OpenView):
         body = RegistrationSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         given = dict(body.validated_data)
+        limits.check(limit="register", who=f"mail:{given['email'].casefold()}")
         registration.register(
             tenant=given.pop("tenant"), email=given.pop("email"), about=given, now=clock.now()
         )

@@ -71,11 +71,12 @@ class TokenView(OpenView):
 
 
 class RefreshView(OpenView):
-    problems: ClassVar = {"POST": (callers.BadToken,)}
+    problems: ClassVar = {"POST": (callers.BadToken, Throttled)}
 
     @extend_schema(request=RefreshSerializer, responses=AccessSerializer)
     def post(self, request: Request) -> Response:
         """Get another access token, for what one is in the tenant now."""
+        limits.check(limit="refresh", who=limits.address(request=request))
         body = RefreshSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         return Response(callers.refresh(token=body.validated_data["refresh"], now=clock.now()))

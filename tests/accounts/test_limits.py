@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings
+from django.test import RequestFactory
 from pytest_django import Settings
 from redis import Redis
+from rest_framework.request import Request
 
+from accounts import limits
 from accounts.roles import Role
 from tests.api import Api, log_in
 from tests.factories import FacilityFactory
@@ -96,3 +99,25 @@ def test_without_valkey_people_log_in_and_join_and_the_log_says_so(
     assert patient.post("waitlists", join, format="json").status_code == 409
     assert caplog.text.count("requests are not counted") >= 5
     assert patient.user.email not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("sent", "counted"),
+    [
+        ("10.1.2.3", "10.1.2.3"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:0DB8:1:2::9", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("::ffff:10.1.2.3", "10.1.2.3"),
+        ("unknown", "unknown"),
+        ("", ""),
+    ],
+)
+def test_an_address_is_counted_by_what_one_caller_has(
+    settings: Settings, sent: str, counted: str
+) -> None:
+    direct = Request(RequestFactory().get("/", REMOTE_ADDR=sent))
+    assert limits.address(request=direct) == counted
+    settings.PROXIES = 1
+    behind = Request(RequestFactory().get("/", headers={"X-Forwarded-For": f"::7, {sent}"}))
+    assert limits.address(request=behind) == counted

@@ -70,6 +70,15 @@ def test_debug_in_production_brings_no_secret(environment: pytest.MonkeyPatch) -
         read(environment, DEBUG="1", **given)
 
 
+def test_limits_and_proxies_may_be_empty_or_given(environment: pytest.MonkeyPatch) -> None:
+    usual = read(environment, **PRODUCTION, RATE_LIMITS="").RATE_LIMITS
+    assert usual["token"] == "5/minute"
+    given = {"RATE_LIMITS": "token=7/minute,join:x=1/minute", "PROXIES": "1"}
+    settings = read(environment, **PRODUCTION, **given)
+    assert {**usual, "token": "7/minute", "join:x": "1/minute"} == settings.RATE_LIMITS
+    assert settings.PROXIES == 1
+
+
 def test_development_needs_nothing_and_connects_to_nothing(
     environment: pytest.MonkeyPatch,
 ) -> None:

@@ -236,6 +236,22 @@ def test_registering_is_limited(tenant: Tenant, settings: Settings) -> None:
     assert statuses == [400, 400, 429]
 
 
+def test_mails_to_one_address_are_limited_whoever_asks(tenant: Tenant, settings: Settings) -> None:
+    settings.RATE_LIMITS = {**settings.RATE_LIMITS, "register": "2/minute"}
+    settings.PROXIES = 1
+    body = {"tenant": tenant.slug, "name": "Ada"}
+    emails = ["vic@example.org", "Vic@example.org", "vic@EXAMPLE.org", "other@example.org"]
+    statuses = [
+        Api().post(
+            "auth/register", {**body, "email": email}, format="json",
+            headers={"X-Forwarded-For": f"10.6.{n}.1"},
+        ).status_code
+        for n, email in enumerate(emails)
+    ]  # fmt: skip
+    assert statuses == [202, 202, 429, 202]
+    assert Invitation.objects.count() == 3
+
+
 def test_the_mail_is_asked_for_on_commit(
     tenant: Tenant, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
 ) -> None:

@@ -80,6 +80,19 @@ def test_what_is_wrong_is_not_told(member: Membership, ask: Ask) -> None:
     assert {row["reason"] for row in denied.values_list("data", flat=True)} == {"credentials"}
 
 
+def test_a_refused_login_names_only_who_belongs_to_the_tenant(member: Membership, ask: Ask) -> None:
+    patient = PatientFactory.create(tenant=member.tenant, user=UserFactory.create())
+    foreign = MembershipFactory.create().user
+    assert patient.user is not None
+    tenant, subjects = ("tenant", member.tenant.pk), []
+    for email in (member.user.email, patient.user.email, foreign.email, "nobody@example.com"):
+        assert ask(email=email, password="wrong").status_code == 401
+        denied = Event.objects.filter(kind="access.denied").latest("at")
+        subjects.append((denied.subject_type, denied.subject_id))
+    mine = [("user", member.user.pk), ("user", patient.user.pk)]
+    assert subjects == [*mine, tenant, tenant]
+
+
 def test_who_is_unknown_waits_as_long(ask: Ask, settings: Settings) -> None:
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.PBKDF2PasswordHasher"]
     callers._hashes.clear()
@@ -161,6 +174,19 @@ def test_a_refresh_gives_what_one_is_now(member: Membership, ask: Ask) -> None:
     member.delete()
     gone = Api().post("auth/token/refresh", {"refresh": tokens["refresh"]}, format="json")
     assert (gone.status_code, gone.json()["code"]) == (401, "bad_token")
+
+
+def test_refreshing_is_limited(settings: Settings) -> None:
+    settings.PROXIES = 1
+    settings.RATE_LIMITS = {**settings.RATE_LIMITS, "refresh": "2/minute"}
+    from_one = {"X-Forwarded-For": "10.7.7.7"}
+    statuses = [
+        Api().post(
+            "auth/token/refresh", {"refresh": "x"}, format="json", headers=from_one
+        ).status_code
+        for _ in range(3)
+    ]  # fmt: skip
+    assert statuses == [401, 401, 429]
 
 
 def test_a_new_password_ends_all_tokens(member: Membership, ask: Ask) -> None:
