@@ -55,7 +55,7 @@ CONFIG = {
 # Each role would use its share up within the first operations.
 UNLIMITED = {
     "RATE_LIMITS": dict.fromkeys(
-        ("join", "token", "offer", "register", "invitation"), "1000000/minute"
+        ("join", "token", "refresh", "offer", "register", "invitation"), "1000000/minute"
     )
 }
 

@@ -169,6 +169,8 @@ SPECTACULAR_SETTINGS = {
         "HoldSource": "waitlist.models.Hold.Source",
         "MemberRole": "accounts.models.Membership.Role",
         "InvitationRole": "accounts.models.Invitation.Role",
+        "CancellationReason": "scheduling.appointments.REASONS",
+        "LeavingReason": "waitlist.entries.REASONS",
         "FacilityKind": "scheduling.models.Facility.Kind",
         "ExceptionKind": "scheduling.models.AvailabilityException.Kind",
         "Language": "accounts.models.Language",
