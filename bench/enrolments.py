@@ -96,9 +96,10 @@ def read(*, path: Path) -> Script:
         for name, samples in limited.items()
     }  # fmt: skip
     every = [one for timed in changes.values() for _, one in timed]
-    people = sum(one.direct + one.joined for one in every) + sum(
-        samples[0].enrolled + samples[0].waitlisted for samples in limited.values()
-    )
+    # Who is there from the start counts as one who came.
+    starts = [samples[0] for samples in limited.values()]
+    joined = sum(one.joined for one in every) + sum(start.waitlisted for start in starts)
+    direct = sum(one.direct for one in every) + sum(start.enrolled for start in starts)
     # All seats of all sections lie on a day when the observation is over.
     day = ends_at + timedelta(days=30)
     period = DateTimeTZRange(day, day + timedelta(hours=1))
@@ -113,7 +114,7 @@ def read(*, path: Path) -> Script:
     return Script(
         timezone=ZONE,
         facilities=list(limited),
-        people=people,
+        people=joined + direct,
         place=Section,
         steps=sorted(steps, key=lambda step: step[0]),
         ends_at=ends_at,
@@ -122,10 +123,10 @@ def read(*, path: Path) -> Script:
             "spells a seat stood open while people waited": len(spells),
             "minutes of a spell, median": percentile(values=spells, of=50) or 0,
             "minutes of a spell, 95th percentile": percentile(values=spells, of=95) or 0,
-            "joined": sum(one.joined for one in every),
+            "joined": joined,
             "left the waitlist": sum(one.left for one in every),
             "waiting at the end": sum(samples[-1].waitlisted for samples in limited.values()),
-            "booked directly": sum(one.direct for one in every),
+            "booked directly": direct,
             "cancelled": sum(one.cancelled for one in every),
         },
         hidden=frozenset(),

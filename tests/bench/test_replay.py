@@ -87,7 +87,7 @@ def test_sections_are_read_with_what_the_data_observed() -> None:
     assert observed["minutes of a spell, median"] == (40 + 14 * 60) / 2
     assert observed["seats refilled"] == 2
     assert (observed["joined"], observed["left the waitlist"]) == (3, 1)
-    assert (observed["booked directly"], observed["cancelled"]) == (1, 2)
+    assert (observed["booked directly"], observed["cancelled"]) == (4, 2)
 
 
 @pytest.mark.parametrize(
