@@ -26,8 +26,9 @@ DEADLINE = 20.0
 
 #: A process that uses the servers until its input ends.
 USER = """
-import os, pathlib, sys
+import os, pathlib, signal, sys
 from config import embedded
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background job ignores
 embedded.ensure(folder=pathlib.Path(sys.argv[1]), scratch=sys.argv[2] == "scratch")
 print(os.environ["DATABASE_URL"], os.environ["REDIS_URL"], flush=True)
 sys.stdin.read()
