@@ -73,7 +73,7 @@ def _go(name: str) -> None:
 def _forget(*names: str) -> None:
     connection.close()
     for name in names:
-        _ask(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+        _ask(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name)))
 
 
 def _ask(statement: sql.Composed) -> None:
