@@ -51,8 +51,11 @@ class Offer(NamedTuple):
 
 def facilities(*, now: datetime) -> list[UUID]:
     """Find the facilities where a pass may find something to do."""
-    rows = sql.run(app="waitlist", name="find_fillable", params={"now": now})
-    return [facility for (facility,) in rows]
+    opened = [one for (one,) in sql.run(app="waitlist", name="find_opened", params={"now": now})]
+    if not opened:
+        return []
+    params = {"facilities": opened, "now": now}
+    return [one for (one,) in sql.run(app="waitlist", name="find_fillable", params=params)]
 
 
 def passes(*, facility_id: UUID, now: datetime) -> Iterator[Filled]:

@@ -88,6 +88,7 @@ def _params(policy: WaitlistPolicy) -> dict[str, Any]:
     [slot] = fill.load_slots(slot_ids=[str(slots[0])], policy=policy)
     return {
         "facility": policy.facility_id,
+        "facilities": [policy.facility_id],
         "tenant": policy.tenant_id,
         "now": NOW,
         "after": NOW + policy.min_notice,
@@ -122,7 +123,8 @@ WHOLE: dict[str, Any] = {"entries": None, "limit": None}
 
 #: Statement, parameters that differ, and indexes by which it runs.
 PLANS: list[tuple[str, dict[str, Any], set[str]]] = [
-    ("find_fillable", {}, {"slot_open", "slot_open_changed"}),
+    ("find_opened", {}, {"slot_open_changed"}),
+    ("find_fillable", {}, {"entry_facility", "entry_visitors"}),
     ("find_open_slots", {}, {"slot_open"}),
     ("load_slots", {}, {"scheduling_slot_pkey", "slot_provider_claimed_once"}),
     ("first_entries", {}, {"entry_status_priority"}),
