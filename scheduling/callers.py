@@ -129,18 +129,22 @@ def refresh(*, token: str, now: datetime) -> dict[str, str]:
     :raises BadToken: if the token is bad, or they are nothing in its tenant any longer.
     """
     bad = BadToken("This token is not valid any longer.", field="refresh")
-    try:
-        known = RefreshToken(token)  # type: ignore[arg-type]
-        user_id, tenant_id = UUID(known["user_id"]), UUID(known["tenant_id"])
-    except (TokenError, KeyError, ValueError, TypeError):
-        raise bad from None
-    user = User.objects.filter(pk=user_id, is_active=True).first()
-    caller = find(user_id=user_id, tenant_id=tenant_id)
+    known = _read(token=token)
+    if known is None:
+        raise bad
+    user = User.objects.filter(pk=known["user_id"], is_active=True).first()
+    caller = find(user_id=UUID(known["user_id"]), tenant_id=UUID(known["tenant_id"]))
     if user is None or caller is None:
         raise bad
     if known.get(api_settings.REVOKE_TOKEN_CLAIM) != get_md5_hash_password(user.password):
         raise bad
     return {"access": _access(refresh=known, caller=caller, now=now)}
+
+
+def tenant_of(*, token: str) -> UUID | None:
+    """Return the tenant that a refresh token names, if it is one of ours."""
+    known = _read(token=token)
+    return UUID(known["tenant_id"]) if known else None
 
 
 def find_user(*, email: str) -> User | None:
@@ -173,6 +177,16 @@ def _refresh_token(*, user: User, tenant_id: UUID) -> RefreshToken:
     token = RefreshToken.for_user(user)
     token["tenant_id"] = str(tenant_id)
     return token
+
+
+def _read(*, token: str) -> RefreshToken | None:
+    """Read a refresh token that is ours and is not over."""
+    try:
+        known = RefreshToken(token)  # type: ignore[arg-type]
+        UUID(known["user_id"]), UUID(known["tenant_id"])
+    except (TokenError, KeyError, ValueError, TypeError):
+        return None
+    return known
 
 
 @transaction.atomic
