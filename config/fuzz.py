@@ -270,17 +270,21 @@ def _prepare() -> Scratch:
     }  # fmt: skip
     ids |= {"patient": ids["patients"], "slot": ids["slots"], "entry": ids["waitlists"]}
     tokens = {role: callers.issue(user=user, tenant_id=tenant.pk) for role, user in users.items()}
-    return Scratch(ids, {**tokens, Role.ORGANIZER: _organizer(mark)})
+    return Scratch(ids, {**tokens, **_organizers(mark)})
 
 
-def _organizer(mark: str) -> str:
-    """Make somebody of an organizer, who may do next to nothing here; return their token."""
+def _organizers(mark: str) -> dict[str, str]:
+    """Make people of an organizer, who may do next to nothing here; return their tokens by role."""
     tenant = Tenant.objects.create(
         name="Organizer", slug=f"{mark}-organizer", kind=Tenant.Kind.ORGANIZER
     )
-    user = _user(f"organizer@{mark}.example")
-    Membership.objects.create(tenant=tenant, user=user, role=Membership.Role.STAFF)
-    return callers.issue(user=user, tenant_id=tenant.pk)
+    roles = {Role.ORGANIZER: Membership.Role.STAFF, Role.ORGANIZER_ADMIN: Membership.Role.ADMIN}
+    tokens = {}
+    for role, member in roles.items():
+        user = _user(f"{role}@{mark}.example")
+        Membership.objects.create(tenant=tenant, user=user, role=member)
+        tokens[str(role)] = callers.issue(user=user, tenant_id=tenant.pk)
+    return tokens
 
 
 def _user(email: str) -> User:

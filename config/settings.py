@@ -167,6 +167,7 @@ SPECTACULAR_SETTINGS = {
         "EntryStatus": "waitlist.models.WaitlistEntry.Status",
         "HoldStatus": "waitlist.models.Hold.Status",
         "HoldSource": "waitlist.models.Hold.Source",
+        "CallerRole": "scheduling.api.tokens.ROLES",
         "MemberRole": "accounts.models.Membership.Role",
         "InvitationRole": "accounts.models.Invitation.Role",
         "CancellationReason": "scheduling.appointments.REASONS",

@@ -59,7 +59,7 @@ def make_place() -> Place:
     tenant = facility.tenant
     organizers = TenantFactory.create(kind=Tenant.Kind.ORGANIZER)
     apis = {
-        role: log_in(tenant=organizers if role == Role.ORGANIZER else tenant, role=role)
+        role: log_in(tenant=organizers if role.startswith("organizer") else tenant, role=role)
         for role in Role
     }
     patient = patient_of(api=apis[Role.PATIENT])

@@ -14,11 +14,18 @@ from accounts.views import ApiView
 from audit import clock
 from scheduling import callers
 
+ROLES = [one.value for one in Role if one != Role.NONE]
+
 
 class CredentialsSerializer(Body):
     email = serializers.CharField(max_length=254)
     password = serializers.CharField(max_length=128, trim_whitespace=False)
     tenant = serializers.CharField(max_length=50, help_text="slug or id")
+    role = serializers.ChoiceField(
+        choices=ROLES,
+        required=False,
+        help_text="to act as this alone; a member who is a patient, too, asks to be `patient`",
+    )
 
 
 class TokensSerializer(serializers.Serializer[dict[str, str]]):
@@ -42,7 +49,7 @@ class MeSerializer(serializers.Serializer[User]):
     tenant = serializers.UUIDField()
     tenant_slug = serializers.SlugField()
     tenant_name = serializers.CharField()
-    role = serializers.ChoiceField(choices=[one.value for one in Role if one != Role.NONE])
+    role = serializers.ChoiceField(choices=ROLES)
     patient = serializers.UUIDField(allow_null=True)
 
 
