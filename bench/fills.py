@@ -146,7 +146,7 @@ def scan() -> dict[str, int]:
     done = {"facilities": 0, "offers": 0, "fruitless": 0, "clashes": 0}
     for facility in fill.facilities(now=NOW):
         done["facilities"] += 1
-        for filled in fill.passes(facility_id=facility, now=NOW):
+        for filled in fill.passes(facility_id=facility, clock=lambda: NOW):
             done["offers"] += filled.offers
             done["fruitless"] += filled.fruitless
             done["clashes"] += filled.clashes
