@@ -59,7 +59,7 @@ def facilities(*, now: datetime) -> list[UUID]:
 
 
 def passes(*, facility_id: UUID, clock: Callable[[], datetime]) -> Iterator[Filled]:
-    """Fill a facility in as many passes as its slots need, each a transaction and a time of its own.
+    """Fill a facility in as many passes as its slots need, each with transaction and time its own.
 
     :raises Busy: if another pass is under way there.
     """
