@@ -109,7 +109,7 @@ CROSS JOIN LATERAL (
         CASE WHEN pg_temp.pick('urgent', n, 20) = 0 THEN 1 ELSE 0 END AS urgency
 ) AS wish;
 
--- One in twenty (of the first 4,000, or 40 for each slot) has an appointment with the fifth provider, at a time at which
+-- One in twenty (of the first 4,000, or 40 for each slot) has an appointment with the fifth, when
 -- slots are open; for each slot one in ten was offered it and declined.
 INSERT INTO scheduling_slot (
     id, tenant_id, facility_id, provider_id, period, status, superseded
