@@ -11,7 +11,7 @@ from audit import sql
 from bench import worlds
 from bench.worlds import NOW
 from scheduling.models import Facility, Slot
-from waitlist import candidates, fill
+from waitlist import candidates, fill, ranking
 from waitlist.models import WaitlistEntry, WaitlistPolicy
 
 #: Tables that are too long to be read from end to end.
@@ -143,3 +143,17 @@ def test_no_statement_of_a_fill_reads_a_long_table_whole(policy: WaitlistPolicy)
         used, read = _explain(name, {**params, "entries": None} if is_whole else params)
         assert not read, f"{name} reads {read}"
         assert indexes <= used, f"{name} runs by {used}"
+
+
+@pytest.mark.parametrize("everywhere", [True, False])
+def test_positions_are_told_along_the_index(policy: WaitlistPolicy, everywhere: bool) -> None:
+    """However long the queues are: only the first of each are read."""
+    params = {
+        "facility": None if everywhere else policy.facility_id,
+        "places": ranking.FIRST_PLACES,
+        "limit": 500,
+        "now": NOW,
+    }
+    used, read = _explain("tell_positions", params)
+    assert not read, f"tell_positions reads {read}"
+    assert "entry_queue" in used
