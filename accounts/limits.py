@@ -6,12 +6,14 @@ so.
 
 import hashlib
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from ipaddress import IPv6Address, IPv6Network
 
 import structlog
 from django.conf import settings
-from limits import parse
+from limits import RateLimitItem, parse
 from limits.errors import StorageError
 from limits.storage import RedisStorage
 from limits.strategies import MovingWindowRateLimiter
@@ -30,18 +32,45 @@ def check(*, limit: str, who: str, share: str = "") -> None:
 
     :raises Throttled: if there were too many, with the seconds to wait.
     """
-    figures = settings.RATE_LIMITS
-    item = parse(figures.get(f"{limit}:{share}", figures[limit]))
-    key = hashlib.sha256(who.encode()).hexdigest()
+    full = count(limits={limit: who}, share=share)
+    if full is not None:
+        raise Throttled(wait=full.wait)
+
+
+@dataclass(frozen=True, slots=True)
+class Full:
+    """A limit without room, and the seconds until it has some."""
+
+    limit: str
+    wait: int
+
+
+def count(*, limits: Mapping[str, str], share: str) -> Full | None:
+    """Count something against several limits, each of whom it says, if all have room for it.
+
+    Else it is counted against none; return the first that has none.
+    """
     try:
         limiter = _limiter(url=settings.REDIS_URL)
-        if limiter.hit(item, limit, key):
-            return
-        reset_at = limiter.get_window_stats(item, limit, key).reset_time
+        asked = [
+            (figure(limit=limit, share=share), limit, hashlib.sha256(who.encode()).hexdigest())
+            for limit, who in limits.items()
+        ]
+        full = [one for one in asked if not limiter.test(*one)]
+        full = full or [one for one in asked if not limiter.hit(*one)]
+        if not full:
+            return None
+        reset_at = limiter.get_window_stats(*full[0]).reset_time
     except (RedisError, StorageError) as error:
-        log.warning("requests are not counted", limit=limit, error=type(error).__name__)
-        return
-    raise Throttled(wait=max(1, round(reset_at - time.time())))
+        log.warning("requests are not counted", limits=sorted(limits), error=type(error).__name__)
+        return None
+    return Full(full[0][1], max(1, round(reset_at - time.time())))
+
+
+def figure(*, limit: str, share: str) -> RateLimitItem:
+    """Return how often one may, by a limit and in a tenant."""
+    figures = settings.RATE_LIMITS
+    return parse(figures.get(f"{limit}:{share}", figures[limit]))
 
 
 def address(*, request: Request) -> str:

@@ -192,6 +192,8 @@ RATE_LIMITS: dict[str, str] = {
     "offer": "30/minute",  # per address
     "register": "5/minute",  # per address, and per mail address that is written to
     "invitation": "30/minute",  # per address
+    "message": "20/hour",  # per recipient and channel; what is more is sent later
+    "messages": "600/minute",  # per tenant and channel, likewise
     **env.dict("RATE_LIMITS", default={}),
 }
 
