@@ -6,10 +6,11 @@ so.
 
 import hashlib
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from ipaddress import IPv6Address, IPv6Network
+from uuid import UUID
 
 import structlog
 from django.conf import settings
@@ -24,53 +25,53 @@ from rest_framework.request import Request
 log = structlog.get_logger(__name__)
 
 
-def check(*, limit: str, who: str, share: str = "") -> None:
-    """Count a request of `who` against `settings.RATE_LIMITS[limit]`, such as "10/minute".
-
-    A tenant has a share of its own where `RATE_LIMITS` has a figure for `limit:tenant`; `share` is
-    the tenant's id. What Valkey gets to see of `who` is a digest: it may be an address.
+def check(*, limit: str, who: str, tenant: UUID | None) -> None:
+    """Count a request of `who`, as `count` does.
 
     :raises Throttled: if there were too many, with the seconds to wait.
     """
-    full = count(limits={limit: who}, share=share)
-    if full is not None:
-        raise Throttled(wait=full.wait)
+    wait = count(limit=limit, who=who, tenant=tenant)
+    if wait:
+        raise Throttled(wait=wait)
 
 
-@dataclass(frozen=True, slots=True)
-class Full:
-    """A limit without room, and the seconds until it has some."""
+def count(*, limit: str, who: str, tenant: UUID | None) -> int:
+    """Count what `who` does against `settings.RATE_LIMITS[limit]`, such as "10/minute".
 
-    limit: str
-    wait: int
+    `tenant` is where they do it, None if that is not known: it has a share of its own where
+    `RATE_LIMITS` has a figure for `limit:tenant`. What Valkey gets to see of `who` is a digest: it
+    may be an address.
 
-
-def count(*, limits: Mapping[str, str], share: str) -> Full | None:
-    """Count something against several limits, each of whom it says, if all have room for it.
-
-    Else it is counted against none; return the first that has none.
+    :returns: 0, or if there were too many, the seconds to wait.
     """
-    try:
+    item, key = figure(limit=limit, tenant=tenant), _key(who=who)
+    with _counting(limit=limit):
         limiter = _limiter(url=settings.REDIS_URL)
-        asked = [
-            (figure(limit=limit, share=share), limit, hashlib.sha256(who.encode()).hexdigest())
-            for limit, who in limits.items()
-        ]
-        full = [one for one in asked if not limiter.test(*one)]
-        full = full or [one for one in asked if not limiter.hit(*one)]
-        if not full:
-            return None
-        reset_at = limiter.get_window_stats(*full[0]).reset_time
-    except (RedisError, StorageError) as error:
-        log.warning("requests are not counted", limits=sorted(limits), error=type(error).__name__)
-        return None
-    return Full(full[0][1], max(1, round(reset_at - time.time())))
+        if not limiter.hit(item, limit, key):
+            reset_at = limiter.get_window_stats(item, limit, key).reset_time
+            return max(1, round(reset_at - time.time()))
+    return 0
 
 
-def figure(*, limit: str, share: str) -> RateLimitItem:
-    """Return how often one may, by a limit and in a tenant."""
-    figures = settings.RATE_LIMITS
-    return parse(figures.get(f"{limit}:{share}", figures[limit]))
+def room(*, limit: str, who: str, tenant: UUID | None) -> int:
+    """Say whether what `who` does next would be too much, and count nothing.
+
+    :returns: 0, or the seconds to wait.
+    """
+    item, key = figure(limit=limit, tenant=tenant), _key(who=who)
+    with _counting(limit=limit):
+        limiter = _limiter(url=settings.REDIS_URL)
+        if not limiter.test(item, limit, key):
+            reset_at = limiter.get_window_stats(item, limit, key).reset_time
+            return max(1, round(reset_at - time.time()))
+    return 0
+
+
+def forget(*, limit: str, who: str, tenant: UUID | None) -> None:
+    """Count from the start again."""
+    with _counting(limit=limit):
+        limiter = _limiter(url=settings.REDIS_URL)
+        limiter.clear(figure(limit=limit, tenant=tenant), limit, _key(who=who))
 
 
 def address(*, request: Request) -> str:
@@ -82,6 +83,25 @@ def address(*, request: Request) -> str:
     if settings.PROXIES and len(hops) >= settings.PROXIES:
         return _network(address=str(hops[-settings.PROXIES]).strip())
     return _network(address=str(request.META.get("REMOTE_ADDR", "")))
+
+
+def figure(*, limit: str, tenant: UUID | None) -> RateLimitItem:
+    """Return how often one may, in a tenant."""
+    figures = settings.RATE_LIMITS
+    return parse(figures.get(f"{limit}:{tenant}", figures[limit]))
+
+
+def _key(*, who: str) -> str:
+    return hashlib.sha256(who.encode()).hexdigest()
+
+
+@contextmanager
+def _counting(*, limit: str) -> Iterator[None]:
+    """Do without Valkey where it is away."""
+    try:
+        yield
+    except (RedisError, StorageError) as error:
+        log.warning("requests are not counted", limit=limit, error=type(error).__name__)
 
 
 def _network(*, address: str) -> str:

@@ -32,13 +32,20 @@ def wait(*, message: Message, now: datetime) -> Wait | None:
         return Wait(until)
     if _passes(message=message):
         return None
-    tenant, whom = str(message.tenant_id), str(message.patient_id or message.user_id)
-    room = {"messages": f"{message.channel}:{tenant}", "message": f"{message.channel}:{whom}"}
-    full = limits.count(limits=room, share=tenant)
-    if full is None:
-        return None
-    of_tenant = limits.figure(limit="messages", share=tenant) if full.limit == "messages" else None
-    return Wait(now + timedelta(seconds=full.wait), of_tenant)
+    whom = message.patient_id or message.user_id
+    room = {
+        "messages": f"{message.channel}:{message.tenant_id}",
+        "message": f"{message.channel}:{whom}",
+    }
+    # Room is looked for in both before any is taken, so that none is taken for nothing.
+    for ask in (limits.room, limits.count):
+        for limit, who in room.items():
+            seconds = ask(limit=limit, who=who, tenant=message.tenant_id)
+            if seconds:
+                figure = limits.figure(limit=limit, tenant=message.tenant_id)
+                until = now + timedelta(seconds=seconds)
+                return Wait(until, figure if limit == "messages" else None)
+    return None
 
 
 def _passes(*, message: Message) -> bool:
