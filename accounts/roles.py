@@ -124,6 +124,16 @@ ROUTES: dict[str, Mapping[str, Roles]] = {
     "offer-accept": _route(post=ANYONE),
     "offer-decline": _route(post=ANYONE),
     "waitlist-policy": _route(read=TEAM, put=ADMINS),
+    "inbox-list": _route(read=LOGGED_IN),
+    "inbox-read": _route(post=LOGGED_IN),
+    "preferences": _route(read=LOGGED_IN, put=LOGGED_IN),
+    "delivery-list": _route(read=STAFF),
+    "delivery-detail": _route(read=STAFF),
+    "delivery-retry": _route(post=STAFF),
+    "delivery-dismiss": _route(post=STAFF),
+    **_rows(name="template", read=ADMINS, write=ADMINS),
+    "unsubscribe": _route(read=ANYONE, post=ANYONE),
+    "nudge": _route(read=ANYONE, post=ANYONE),
     "tenant-waitlist-policy": _route(read=TEAM, put=ADMINS),
 }
 

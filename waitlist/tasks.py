@@ -126,6 +126,16 @@ def expire_nudges() -> dict[str, int]:
 
 
 @shared_task
+def tell_positions(facility_id: str | None = None) -> dict[str, int]:
+    """At once on commit when somebody left a queue, and every 5 minutes: who is among the first."""
+    where = UUID(facility_id) if facility_id else None
+    total = 0
+    while done := ranking.tell_positions(now=clock.now(), limit=LIMIT, facility_id=where):
+        total += done
+    return {"entries": total}
+
+
+@shared_task
 @transaction.atomic
 def rerank_patient(patient_id: str) -> dict[str, int]:
     """At once on commit, when what a patient's priority depends on may have changed."""
