@@ -51,7 +51,7 @@ def claim(*, channel: str, now: datetime, limit: int) -> Sequence[Message]:
         "tenant", "facility", "patient", "user", "entry__service", "entry__provider",
         "entry__organizer",
         "hold__slot__provider", "hold__slot__service", "appointment__provider",
-        "appointment__service",
+        "appointment__service", "appointment__facility", "appointment__patient",
     )  # fmt: skip
     return list(found.filter(pk__in=[id for (id,) in rows]).order_by("seq", "pk"))
 
