@@ -193,6 +193,7 @@ RATE_LIMITS: dict[str, str] = {
     "invitation": "30/minute",  # per address
     "mail": "3/hour",  # links in mails, per mail address that is written to
     "explain": "30/minute",  # per user
+    "calendar": "10/minute",  # per calendar; of addresses at which none is, per caller's address
     **env.dict("RATE_LIMITS", default={}),
 }
 
