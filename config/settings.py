@@ -175,6 +175,9 @@ SPECTACULAR_SETTINGS = {
         "FacilityKind": "scheduling.models.Facility.Kind",
         "ExceptionKind": "scheduling.models.AvailabilityException.Kind",
         "Language": "accounts.models.Language",
+        "MessageKind": "notifications.kinds.CHOICES",
+        "MessageStatus": "notifications.models.Message.Status",
+        "Channel": "notifications.models.Channel",
     },
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
@@ -191,6 +194,8 @@ RATE_LIMITS: dict[str, str] = {
     "offer": "30/minute",  # per address
     "register": "5/minute",  # per address
     "invitation": "30/minute",  # per address
+    "message": "20/hour",  # per recipient and channel; what is more is sent later
+    "messages": "600/minute",  # per tenant and channel, likewise
     "mail": "3/hour",  # links in mails, per mail address that is written to
     "explain": "30/minute",  # per user
     "calendar": "10/minute",  # per calendar; of addresses at which none is, per caller's address
