@@ -122,6 +122,10 @@ ROUTES: dict[str, Mapping[str, Roles]] = {
     "offer-accept": _route(post=ANYONE),
     "offer-decline": _route(post=ANYONE),
     "waitlist-policy": _route(read=TEAM, put=ADMINS),
+    "inbound-whatsapp": _route(read=ANYONE, post=ANYONE),
+    "inbound-sms": _route(post=ANYONE),
+    "inbound-sms-status": _route(post=ANYONE),
+    "inbound-mail-status": _route(post=ANYONE),
     "tenant-waitlist-policy": _route(read=TEAM, put=ADMINS),
 }
 

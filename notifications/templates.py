@@ -46,7 +46,7 @@ def render(*, message: Message, now: datetime) -> Content:
         language=language,
     )
     facts = Facts(message=message, language=language, now=now)
-    return Content(fill(text=text.subject, facts=facts), fill(text=text.body, facts=facts))
+    return Content(fill(text=text.subject, facts=facts), fill(text=text.body, facts=facts), facts)
 
 
 def find(*, tenant_id: UUID, facility_id: UUID, kind: str, channel: str, language: str) -> Text:
