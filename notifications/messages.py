@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import F, Q, QuerySet
 
 from audit import sql
 from audit.errors import NotFound, Refused
@@ -47,13 +47,18 @@ def claim(*, channel: str, now: datetime, limit: int) -> Sequence[Message]:
             "limit": limit,
         },
     )
-    found = Message.objects.select_related(
+    claimed = Message.objects.filter(pk__in=[id for (id,) in rows])
+    return list(to_render(found=claimed).order_by("seq", "pk"))
+
+
+def to_render(*, found: QuerySet[Message]) -> QuerySet[Message]:
+    """Read with messages all that rendering them reads."""
+    return found.select_related(
         "tenant", "facility", "patient", "user", "entry__service", "entry__provider",
         "entry__organizer",
         "hold__slot__provider", "hold__slot__service", "appointment__provider",
         "appointment__service",
     )  # fmt: skip
-    return list(found.filter(pk__in=[id for (id,) in rows]).order_by("seq", "pk"))
 
 
 def note_sent(*, message: Message, provider_message_id: str, now: datetime) -> bool:
@@ -184,10 +189,9 @@ def dismiss(*, message_id: UUID, now: datetime) -> Message:
     return message
 
 
-def mark_read(*, mine: Q, message_ids: Sequence[UUID], now: datetime) -> int:
-    """Note that somebody read what they were told in the app; return how many were new to them."""
-    told = Message.objects.filter(mine, channel="in_app", status=Message.Status.DELIVERED)
-    return told.filter(pk__in=message_ids, read_at=None).update(read_at=now)
+def mark_read(*, message_id: UUID, now: datetime) -> None:
+    """Note that somebody read what they were told in the app; the first time counts."""
+    Message.objects.filter(pk=message_id, channel="in_app", read_at=None).update(read_at=now)
 
 
 def due(*, now: datetime) -> list[str]:

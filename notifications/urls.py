@@ -1,10 +1,27 @@
-"""The addresses of what people are told and what they answer, under /api/v1/."""
+"""The addresses of what people are told and answer, under /api/v1/."""
 
 from django.urls import path
 
-from notifications.api import inbound
+from notifications.api import deliveries, inbound, inbox, links, preferences, templates
 
 urlpatterns = [
+    path("inbox/", inbox.InboxView.as_view(), name="inbox-list"),
+    path("inbox/<uuid:id>/read", inbox.InboxReadView.as_view(), name="inbox-read"),
+    path("preferences/", preferences.PreferencesView.as_view(), name="preferences"),
+    path("deliveries/", deliveries.DeliveriesView.as_view(), name="delivery-list"),
+    path("deliveries/<uuid:id>", deliveries.DeliveryView.as_view(), name="delivery-detail"),
+    path(
+        "deliveries/<uuid:id>/retry", deliveries.DeliveryRetryView.as_view(), name="delivery-retry"
+    ),
+    path(
+        "deliveries/<uuid:id>/dismiss",
+        deliveries.DeliveryDismissView.as_view(),
+        name="delivery-dismiss",
+    ),
+    path("templates/", templates.TemplatesView.as_view(), name="template-list"),
+    path("templates/<uuid:id>", templates.TemplateView.as_view(), name="template-detail"),
+    path("unsubscribe/<str:token>", links.UnsubscribeView.as_view(), name="unsubscribe"),
+    path("nudges/<str:token>", links.NudgeView.as_view(), name="nudge"),
     path("inbound/sms", inbound.SmsView.as_view(), name="inbound-sms"),
     path("inbound/sms-status", inbound.SmsStatusView.as_view(), name="inbound-sms-status"),
     path("inbound/whatsapp", inbound.WhatsAppView.as_view(), name="inbound-whatsapp"),
