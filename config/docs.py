@@ -167,7 +167,7 @@ def whatsapp() -> str:
         for language in Language.values:
             code = whatsapp_channel.LANGUAGES[language].value
             text = whatsapp_channel.template_text(kind=kind, language=language)
-            buttons = ", ".join(
+            buttons = " · ".join(
                 replies.write(name=f"button_{meaning}", language=language)
                 for meaning in (Meaning.YES, Meaning.NO)
                 if kind in whatsapp_channel.ANSWERABLE

@@ -284,6 +284,21 @@ class InboundMessage(Row):
             models.CheckConstraint(
                 name="inbound_channel", condition=Q(channel__in=["sms", "whatsapp"])
             ),
+            models.CheckConstraint(
+                name="inbound_asked",
+                condition=Q(outcome="which") & ~Q(asked=[]) | ~Q(outcome="which") & Q(asked=[]),
+            ),
+            models.CheckConstraint(
+                name="inbound_hold",
+                condition=Q(
+                    outcome__in=["accepted", "declined", "closed", "busy", "gone"],
+                    hold__isnull=False,
+                )
+                | Q(
+                    outcome__in=["which", "nothing", "unclear", "stopped", "started"],
+                    hold__isnull=True,
+                ),
+            ),
         ]
         indexes = [models.Index(fields=["patient", "at"], name="inbound_patient")]
 

@@ -4,17 +4,18 @@ from typing import Any
 
 import pytest
 
-from notifications.models import ChannelSwitch, Message, Preference, Template
+from notifications.models import ChannelSwitch, InboundMessage, Message, Preference, Template
 from tests import factories
 from tests.audit import constraints
 from tests.audit.refusals import refusal
 from tests.notifications.told import relayed
-from tests.waitlist.worlds import World
+from tests.waitlist.worlds import NOW, World
 
 MESSAGE = "UPDATE notifications_message SET {} WHERE id = %(message)s"
 TOLD = "UPDATE notifications_message SET {} WHERE id = %(told)s"
 PREFERENCE = "UPDATE notifications_preference SET {} WHERE id = %(preference)s"
 SWITCH = "UPDATE notifications_channelswitch SET {} WHERE id = %(switch)s"
+INBOUND = "UPDATE notifications_inboundmessage SET {} WHERE id = %(inbound)s"
 TEMPLATE = "UPDATE notifications_template SET {} WHERE id = %(template)s"
 
 # Constraint → statements that it refuses. The ids are those of `rows`.
@@ -65,6 +66,17 @@ REFUSED: dict[str, list[str]] = {
     "template_channel": [TEMPLATE.format("channel = 'fax'")],
     "template_language": [TEMPLATE.format("language = 'xx'")],
     "template_body": [TEMPLATE.format("body = ''")],
+    "inbound_once": [
+        "INSERT INTO notifications_inboundmessage"
+        " (channel, provider_message_id, outcome, asked, at)"
+        " SELECT channel, '1', outcome, asked, at FROM notifications_inboundmessage"
+    ],
+    "inbound_channel": [INBOUND.format("channel = 'email'")],
+    "inbound_asked": [
+        INBOUND.format("outcome = 'which'"),
+        INBOUND.format("asked = ARRAY[%(message)s::uuid]"),
+    ],
+    "inbound_hold": [INBOUND.format("outcome = 'accepted'"), INBOUND.format("outcome = 'x'")],
 }
 
 
@@ -85,6 +97,9 @@ def rows(clinic: World) -> dict[str, Any]:
         ).pk,
         "template": Template.objects.create(
             tenant=tenant, kind="waitlist.joined", channel="sms", language="en", body="Hello"
+        ).pk,
+        "inbound": InboundMessage.objects.create(
+            channel="sms", provider_message_id="1", outcome="nothing", at=NOW
         ).pk,
     }
 

@@ -1,5 +1,6 @@
 """SMS through a Twilio of our own, which checks what is sent to it."""
 
+import logging
 from base64 import b64encode
 
 import pytest
@@ -93,6 +94,19 @@ def test_a_server_that_is_away_is_tried_again(
     assert deliveries.deliver(message=message, now=NOW) == "retried"
     message.refresh_from_db()
     assert message.reason == "unreachable"
+
+
+def test_no_log_has_an_address_or_a_text(
+    clinic: World, twilio: Stub, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not even the libraries' own, which write requests down."""
+    caplog.set_level(logging.DEBUG)
+    message = _offer(clinic)
+    for answer in ((400, {"code": 21211, "message": PHONE, "status": 400}), twilio.answers[0]):
+        twilio.answers = [answer]
+        deliveries.deliver(message=message, now=NOW)
+    assert PHONE[1:] not in caplog.text
+    assert clinic.facility.name not in caplog.text
 
 
 @pytest.mark.parametrize("missing", ["TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "TWILIO_FROM"])

@@ -1,5 +1,6 @@
 """WhatsApp through a Meta of our own, which checks what is sent to it."""
 
+import logging
 from datetime import timedelta
 from typing import Any
 
@@ -195,6 +196,20 @@ def test_without_settings_the_channel_is_off(
     assert "whatsapp" in senders.live()
     setattr(settings, missing, "")
     assert "whatsapp" not in senders.live()
+
+
+def test_no_log_has_an_address_or_a_text(
+    clinic: World, meta: Stub, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not even the libraries' own, which write whole requests down."""
+    caplog.set_level(logging.DEBUG)
+    message = _offer(clinic)
+    _write(ago=MINUTE)
+    for answer in ((400, {"error": {"code": 131026, "message": PHONE}}), meta.answers[0]):
+        meta.answers = [answer]
+        deliveries.deliver(message=message, now=NOW)
+    assert PHONE[1:] not in caplog.text
+    assert clinic.facility.name not in caplog.text
 
 
 def test_each_kind_has_a_template_in_each_language() -> None:
