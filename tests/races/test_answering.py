@@ -17,7 +17,7 @@ PHONE = "+15005550006"
 def offer() -> Hold:
     """Offer a slot to somebody with a phone, who is told so."""
     hold = scene.offer(at=scene.clinic())
-    Patient.objects.filter(pk=hold.patient_id).update(phone=PHONE)
+    Patient.objects.filter(hold=hold).update(phone=PHONE)
     relay.relay(limit=100, now=scene.NOW)
     return hold
 
