@@ -130,6 +130,9 @@ def access() -> str:
         "# Access\n",
         "Who may call what: `x` may, for the rest the answer is 401 to who is not logged in (none)"
         " and 403 to who is. `HEAD` is as `GET`; a method that is not listed is 405.\n",
+        "A token is for one role, looked up on each request: what a membership says, else patient."
+        " Who is both asks for one with `role` in `POST auth/token`. `organizer_admin` is an admin"
+        " of an organizer, `organizer` any other member of one.\n",
         "What a caller sees there are rows of the tenant in their token, a provider those of own"
         " facilities, a patient their own: other rows, in the path or in the body, are 404. A path"
         " that names another tenant is 403; `{tenant}` is a tenant's id, not its slug."

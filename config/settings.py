@@ -167,6 +167,7 @@ SPECTACULAR_SETTINGS = {
         "EntryStatus": "waitlist.models.WaitlistEntry.Status",
         "HoldStatus": "waitlist.models.Hold.Status",
         "HoldSource": "waitlist.models.Hold.Source",
+        "CallerRole": "scheduling.api.tokens.ROLES",
         "MemberRole": "accounts.models.Membership.Role",
         "InvitationRole": "accounts.models.Invitation.Role",
         "CancellationReason": "scheduling.appointments.REASONS",
@@ -184,14 +185,19 @@ SPECTACULAR_SETTINGS = {
     "COMPONENT_SPLIT_REQUEST": True,
     "SCHEMA_PATH_PREFIX": "/api/v1/",
 }
-#: How often one may: a key `name:tenant id` beside a name gives a tenant a figure of its own.
+#: How often one may: a key `name:tenant id` beside a name gives a tenant a figure of its own, for
+#: what is done there.
 RATE_LIMITS: dict[str, str] = {
     "join": "10/minute",  # per patient
     "token": "5/minute",  # per address and account
     "refresh": "30/minute",  # per address
     "offer": "30/minute",  # per address
-    "register": "5/minute",  # per address, and per mail address that is written to
+    "register": "5/minute",  # per address
     "invitation": "30/minute",  # per address
+    "message": "20/hour",  # per recipient and channel; what is more is sent later
+    "messages": "600/minute",  # per tenant and channel, likewise
+    "mail": "3/hour",  # links in mails, per mail address that is written to
+    "explain": "30/minute",  # per user
     "inbound": "20/minute",  # answers, per phone
     "unsigned": "30/minute",  # what comes in without a right signature, per address
     **env.dict("RATE_LIMITS", default={}),

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from django.db import transaction
 from django.db.models import F, Q, QuerySet
+from limits import RateLimitItem
 
 from audit import sql
 from audit.errors import NotFound, Refused
@@ -114,6 +115,38 @@ def put_off(*, message: Message, until: datetime) -> None:
     Message.objects.filter(_claimed(message=message)).update(
         next_attempt_at=until, claimed_until=None, attempts=F("attempts") - 1
     )
+
+
+def spread(*, message: Message, start: datetime, figure: RateLimitItem, now: datetime) -> int:
+    """Put off what else its tenant has due on its channel, so many at a time from `start`.
+
+    Else each would be claimed and put off one by one, time and again. Return how many.
+    Locks message.
+    """
+    params = {
+        "tenant": message.tenant_id,
+        "channel": message.channel,
+        "urgent": URGENT,
+        "now": now,
+        "start": start,
+        "amount": figure.amount,
+        "period": timedelta(seconds=figure.get_expiry()),
+    }
+    return len(sql.run(app="notifications", name="spread_messages", params=params))
+
+
+def hurries(*, message: Message) -> bool:
+    """Whether something urgent waits for a message to be sent before it."""
+    later = Message.objects.filter(
+        status=Message.Status.QUEUED,
+        entry=message.entry,
+        channel=message.channel,
+        patient=message.patient,
+        user=message.user,
+        seq__gt=message.seq,
+        kind__in=URGENT,
+    )
+    return message.entry is not None and later.exists()
 
 
 def note_report(

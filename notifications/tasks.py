@@ -1,7 +1,7 @@
 from celery import current_app, shared_task
 from django.core.cache import cache
 
-from audit import clock
+from audit import clock, events
 from notifications import deliveries, messages, relay
 
 LIMIT = 5000
@@ -13,6 +13,7 @@ REST = 60  # seconds
 @shared_task
 def relay_events() -> dict[str, int]:
     """Beat, every 5 s and on commit: number what happened, and write and send what it calls for."""
+    events.heed()
     total = 0
     while (done := relay.relay(limit=LIMIT, now=clock.now())).events:
         total += done.events

@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db import transaction
 
 from accounts import invitations, routes
-from accounts.models import Tenant
+from accounts.models import Membership, Tenant
 from accounts.roles import ROUTES, Role, roles
 from accounts.routes import Route
 from audit import clock
@@ -61,7 +61,7 @@ def make_place() -> Place:
     tenant = facility.tenant
     organizers = TenantFactory.create(kind=Tenant.Kind.ORGANIZER)
     apis = {
-        role: log_in(tenant=organizers if role == Role.ORGANIZER else tenant, role=role)
+        role: log_in(tenant=organizers if role.startswith("organizer") else tenant, role=role)
         for role in Role
     }
     patient = patient_of(api=apis[Role.PATIENT])
@@ -87,7 +87,8 @@ def make_place() -> Place:
     offered = join()
     hold = invites.invite(slot_id=slot(15).pk, entry_id=offered.pk, actor=SYSTEM, now=clock.now())
     invitation = invitations.invite(
-        tenant_id=tenant.pk, email=f"new@{tenant.slug}.example", role="staff", invited_by=None,
+        tenant_id=tenant.pk, email=f"new@{tenant.slug}.example", role="staff",
+        invited_by=Membership.objects.get(tenant=tenant, role="admin").user_id,
         actor=SYSTEM, now=clock.now(),
     )  # fmt: skip
     at = {"facility": facility, "provider": provider}

@@ -51,8 +51,11 @@ class Offer(NamedTuple):
 
 def facilities(*, now: datetime) -> list[UUID]:
     """Find the facilities where a pass may find something to do."""
-    rows = sql.run(app="waitlist", name="find_fillable", params={"now": now})
-    return [facility for (facility,) in rows]
+    opened = [one for (one,) in sql.run(app="waitlist", name="find_opened", params={"now": now})]
+    if not opened:
+        return []
+    params = {"facilities": opened, "now": now}
+    return [one for (one,) in sql.run(app="waitlist", name="find_fillable", params=params)]
 
 
 def passes(*, facility_id: UUID, now: datetime) -> Iterator[Filled]:
@@ -106,7 +109,7 @@ def fill(*, facility_id: UUID, now: datetime) -> Filled:
         sql.run(
             app="waitlist",
             name="note_fruitless",
-            params={**seen, "slots": sql.array(ids=nobody), "now": now},
+            params={**seen, "slots": sql.array(values=nobody), "now": now},
         )
     left = len(free) - len(board.slots)
     if not (left or choice.pairs):
@@ -126,8 +129,9 @@ def _choose(
     if len(slots) <= reach:
         found = candidates.walk(board=board, policy=policy, now=now)
         return board, choose(board=board, found=found, policy=policy), found
-    first = candidates.first(policy=policy, limit=candidates.HEAD * len(slots))
-    found = candidates.find(board=board, policy=policy, now=now, entries=first)
+    found = candidates.find_first(
+        board=board, policy=policy, now=now, limit=candidates.HEAD * len(slots)
+    )
     choice = choose(board=board, found=found, policy=policy)
     top = None if candidates.is_full(policy=policy) else board.top
     if matching.is_final(choice=choice, slots=board.slots, top=top):
@@ -183,7 +187,7 @@ def load_slots(
         app="waitlist",
         name="load_slots",
         params={
-            "slots": sql.array(ids=slot_ids),
+            "slots": sql.array(values=slot_ids),
             "timezone": policy.facility.timezone,
             "claimable": claimable,
         },
@@ -218,22 +222,19 @@ def write(
     """Write offers for locked slots, to be answered from `start` on; return the holds, by entry."""
     if not offers:
         return {}
+    deadlines = (
+        deadline(policy=policy, slot_start=candidates.at(microseconds=one.slot.start), start=start)
+        for one in offers
+    )
     rows = sql.run(
         app="waitlist",
         name="write_offers",
         params={
-            "slots": sql.array(ids=(offer.slot.id for offer in offers)),
-            "entries": sql.array(ids=(offer.entry for offer in offers)),
-            "versions": sql.array(ids=(offer.version for offer in offers)),
-            "scores": sql.array(ids=(offer.score for offer in offers)),
-            "deadlines": [
-                deadline(
-                    policy=policy,
-                    slot_start=candidates.at(microseconds=offer.slot.start),
-                    start=start,
-                )
-                for offer in offers
-            ],
+            "slots": sql.array(values=(offer.slot.id for offer in offers)),
+            "entries": sql.array(values=(offer.entry for offer in offers)),
+            "versions": sql.array(values=(offer.version for offer in offers)),
+            "scores": sql.array(values=(offer.score for offer in offers)),
+            "deadlines": sql.array(values=(one.isoformat() for one in deadlines)),
             "source": str(source),
             "actor_type": actor.type,
             "actor_id": actor.id,

@@ -5,7 +5,7 @@ CREATE OR REPLACE FUNCTION pg_temp.pick(what text, n bigint, among int) RETURNS 
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     AS $$ SELECT (hashtextextended(what || n, 42) & 2147483647)::bigint %% among $$;
 CREATE OR REPLACE FUNCTION pg_temp.id(what text, n bigint) RETURNS uuid
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT md5(what || n)::uuid $$;
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT (left(md5(what), 8) || lpad(to_hex(n), 24, '0'))::uuid $$;
 
 INSERT INTO accounts_tenant (id, name, slug, kind)
 SELECT pg_temp.id('tenant', t), 'Tenant ' || t, 'bench-' || t, 'clinic'
@@ -82,10 +82,13 @@ SELECT
     END::smallint[],
     CASE pg_temp.pick('time', n, 8) WHEN 0 THEN 'morning' WHEN 1 THEN 'afternoon' ELSE 'any' END,
     CASE WHEN pg_temp.pick('earliest', n, 10) = 0 THEN %(now)s::timestamptz + interval '2 days' END,
-    CASE WHEN pg_temp.pick('latest', n, 10) = 0 THEN %(now)s::timestamptz + interval '3 days' END,
-    false, CASE WHEN pg_temp.pick('urgent', n, 20) = 0 THEN 1 ELSE 0 END, '{}', 0,
-    %(now)s::timestamptz - pg_temp.pick('joined', n, 5000000) * interval '1 second',
-    'waiting', 0, %(now)s::timestamptz + interval '90 days', '', ''
+    latest, false, urgency, '{}',
+    -- As the clinics' policy ranks them, so that ranking them anew finds little to write.
+    2 * pg_temp.pick('tier', n, 4) + 3 * (pg_temp.pick('chronic', n, 5) = 0)::int + 5 * urgency
+        + coalesce((latest - joined_at <= interval '7 days')::int, 0)
+        - (extract(epoch FROM joined_at - '2000-01-01T00:00:00Z'::timestamptz) * 1000000)::bigint
+        ::double precision / 86400000000,
+    joined_at, 'waiting', 0, %(now)s::timestamptz + interval '90 days', '', ''
 FROM generate_series(0::bigint, %(facilities)s - 1) AS f
 CROSS JOIN generate_series(0, %(waiting)s - 1) AS n
 CROSS JOIN LATERAL (
@@ -94,7 +97,14 @@ CROSS JOIN LATERAL (
         WHEN 'sparse' THEN n %% 1000 = 500
         ELSE false
     END AS fits
-) AS fit;
+) AS fit
+CROSS JOIN LATERAL (
+    SELECT
+        %(now)s::timestamptz - pg_temp.pick('joined', n, 5000000) * interval '1 second' AS joined_at,
+        CASE WHEN pg_temp.pick('latest', n, 10) = 0
+            THEN %(now)s::timestamptz + interval '3 days' END AS latest,
+        CASE WHEN pg_temp.pick('urgent', n, 20) = 0 THEN 1 ELSE 0 END AS urgency
+) AS wish;
 
 -- One in twenty (of the first 4,000) has an appointment with the fifth provider, at a time at which
 -- slots are open; for each slot one in ten was offered it and declined.

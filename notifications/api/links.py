@@ -66,7 +66,7 @@ class LinkView(ApiView, GenericAPIView[Any]):
         :raises Throttled: if there were too many from its address.
         """
         super().initial(request, *args, **kwargs)
-        limits.check(limit="offer", who=limits.address(request=request))
+        limits.check(limit="offer", who=limits.address(request=request), tenant=None)
 
     def finalize_response(self, request: Any, response: Any, *args: Any, **kwargs: Any) -> Any:
         """Keep it out of caches; a problem on a page is a page."""

@@ -9,7 +9,7 @@ import pytest
 from django.db.models.functions import Now
 
 from scheduling import appointments
-from scheduling.models import Slot
+from scheduling.models import Provider, Slot
 from tests import factories
 from tests.audit import elsewhere
 from tests.audit.log import brief, written
@@ -544,3 +544,13 @@ def test_a_walk_looks_past_those_who_are_kept_away(clinic: World) -> None:
         clinic.book(slot=clinic.slot(provider=colleague), patient=entry.patient)
     assert clinic.fill().offers == 1
     assert worlds.offered() == {(slot.pk, waiting[8].pk)}
+
+
+def test_a_provider_who_left_after_the_slots_were_found_is_offered_no_more(clinic: World) -> None:
+    slot = clinic.slot()
+    policy = fill._policies().get(facility=clinic.facility.pk)
+    opened = fill.find_open(policy=policy, seen=None, now=NOW)
+    assert opened == [str(slot.pk)]
+    Provider.objects.update(is_active=False)
+    assert fill.load_slots(slot_ids=opened, policy=policy) == []
+    assert len(fill.load_slots(slot_ids=opened, policy=policy, claimable=False)) == 1

@@ -94,7 +94,11 @@ class LinkView(ApiView, GenericAPIView[Any]):
         :raises CsrfFailed: if it is a form of another site's.
         """
         super().initial(request, *args, **kwargs)
-        limits.check(limit="offer", who=limits.address(request=request))
+        limits.check(
+            limit="offer",
+            who=limits.address(request=request),
+            tenant=offers.tenant_of(token=kwargs["token"]),
+        )
         kind = request.content_type or ""
         if kind.startswith(FORM) or ("Origin" in request.headers and not kind.startswith(JSON)):
             _check_form(request=request._request)

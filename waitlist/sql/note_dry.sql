@@ -1,4 +1,4 @@
--- Note that a facility's open slots were all tried in vain, if so: `find_fillable` passes it by until its
+-- Note that a facility's open slots were all tried in vain, if so: `find_opened` passes it by until its
 -- queue changes, a slot opens or comes near, or a day has gone. Locks the note, which nobody else does
 -- while the facility is being filled.
 INSERT INTO waitlist_drypass (facility_id, tenant_id, tried_at, until, revision, visitors_revision)
