@@ -13,9 +13,14 @@ import notifications as notifications_app
 import scheduling as scheduling_app
 import waitlist as waitlist_app
 from accounts import routes
+from accounts.models import Language
 from accounts.roles import ROUTES, Role
 from audit.triggers import Move
 from notifications import models as notifications
+from notifications import replies
+from notifications import whatsapp as whatsapp_channel
+from notifications.kinds import KINDS
+from notifications.words import Meaning
 from scheduling import models as scheduling
 from waitlist import models as waitlist
 
@@ -44,6 +49,7 @@ def pages() -> dict[str, str]:
         "docs/states.md": states(),
         "docs/locking.md": locking(),
         "docs/access.md": access(),
+        "docs/whatsapp.md": whatsapp(),
     }
 
 
@@ -141,3 +147,34 @@ def access() -> str:
             marks = " | ".join("x" if role in who else "" for role in Role)
             parts.append(f"| `{route.path}` | {method} | {marks} |")
     return "\n".join([*parts, ""])
+
+
+def whatsapp() -> str:
+    """List the templates that Meta is to approve, in each language."""
+    parts = [
+        MADE.replace("MOVES", "notifications/texts"),
+        "# WhatsApp\n",
+        "Who did not write to us within a day gets templates only, which Meta approves before. They"
+        " are of category `UTILITY` with named parameters. Those with buttons have two quick"
+        " replies, in this order. Without one of them, its messages fail with the reason"
+        " `whatsapp_132001`.\n",
+        "A kind that a tenant switches on besides needs a template of its name, such as"
+        " `waitlist_joined` for `waitlist.joined`, with the parameters of its short text in"
+        " `notifications/texts/`.\n",
+    ]
+    for kind, rule in KINDS.items():
+        if notifications.Channel.WHATSAPP not in rule.channels:
+            continue
+        parts += [f"## {whatsapp_channel.template_name(kind=kind)}\n"]
+        parts += ["| language | text | buttons |", "|---|---|---|"]
+        for language in Language.values:
+            code = whatsapp_channel.LANGUAGES[language].value
+            text = whatsapp_channel.template_text(kind=kind, language=language)
+            buttons = " · ".join(
+                replies.write(name=f"button_{meaning}", language=language)
+                for meaning in (Meaning.YES, Meaning.NO)
+                if kind in whatsapp_channel.ANSWERABLE
+            )
+            parts.append(f"| {code} | {text} | {buttons} |")
+        parts.append("")
+    return "\n".join(parts)

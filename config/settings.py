@@ -199,6 +199,8 @@ RATE_LIMITS: dict[str, str] = {
     "mail": "3/hour",  # links in mails, per mail address that is written to
     "explain": "30/minute",  # per user
     "calendar": "10/minute",  # per calendar; of addresses at which none is, per caller's address
+    "inbound": "20/minute",  # answers, per phone
+    "unsigned": "30/minute",  # what comes in without a right signature, per address
     **env.dict("RATE_LIMITS", default={}),
 }
 
@@ -234,6 +236,21 @@ EMAIL_TIMEOUT = 10
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="Backfill <backfill@localhost>")
 # Where people reach this, for links in mails.
 SITE_URL = env.str("SITE_URL", default="http://localhost:8000").rstrip("/")
+
+# SMS, by Twilio: off without an account and a number, or messaging service, to send from
+
+TWILIO_ACCOUNT_SID = env.str("TWILIO_ACCOUNT_SID", default="")
+TWILIO_AUTH_TOKEN = env.str("TWILIO_AUTH_TOKEN", default="")
+TWILIO_FROM = env.str("TWILIO_FROM", default="")
+TWILIO_URL = env.str("TWILIO_URL", default="https://api.twilio.com").rstrip("/")
+
+# WhatsApp, by Meta's Cloud API: off without a number to send from and a token
+
+WHATSAPP_PHONE_ID = env.str("WHATSAPP_PHONE_ID", default="")
+WHATSAPP_TOKEN = env.str("WHATSAPP_TOKEN", default="")
+WHATSAPP_APP_SECRET = env.str("WHATSAPP_APP_SECRET", default="")  # signs what comes in
+WHATSAPP_VERIFY_TOKEN = env.str("WHATSAPP_VERIFY_TOKEN", default="")
+WHATSAPP_URL = env.str("WHATSAPP_URL", default="https://graph.facebook.com/v24.0").rstrip("/")
 
 # Safe transport: on in production, and each can be set for a proxy that does it already
 

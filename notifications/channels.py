@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+from notifications.facts import Facts
 from notifications.models import Message
 
 
@@ -24,6 +25,7 @@ class Content:
 
     subject: str
     body: str
+    facts: Facts | None = None  # what it was written from
 
 
 class Sender(Protocol):

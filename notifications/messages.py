@@ -170,6 +170,23 @@ def note_report(
     return bool(changed)
 
 
+def note_taken(*, channel: str, message_id: UUID, provider_message_id: str, now: datetime) -> bool:
+    """Note that a provider reports on a message whose sender did not note that it was taken.
+
+    Else what was sent by a sender that was killed since would be sent again. Locks message.
+    """
+    tried = Message.objects.filter(pk=message_id, channel=channel, attempts__gt=0)
+    noted = tried.filter(status=Message.Status.QUEUED).update(
+        status=Message.Status.SENT,
+        provider_message_id=provider_message_id,
+        sent_at=now,
+        next_attempt_at=None,
+        claimed_until=None,
+        reason="",
+    )
+    return bool(noted)
+
+
 @transaction.atomic
 def retry(*, message_id: UUID, now: datetime) -> Message:
     """Queue a failed message again, with all its attempts before it. Locks message.

@@ -1,7 +1,8 @@
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 
-from accounts.models import Language, TenantRow, User
+from accounts.models import Language, Row, TenantRow, User
 from audit import triggers
 from audit.triggers import Move
 from scheduling.models import Appointment, Facility, Patient, Versioned
@@ -276,3 +277,63 @@ class CalendarFeed(Versioned):
 
     def __str__(self) -> str:
         return f"calendar feed of {self.user_id}"
+
+
+class InboundMessage(Row):
+    """What somebody sent us, so that it counts once. No text and no address is kept.
+
+    It has no tenant: one phone may be that of patients of several, and what comes from a phone
+    that is nobody's is no tenant's.
+    """
+
+    class Outcome(models.TextChoices):
+        ACCEPTED = "accepted"
+        DECLINED = "declined"
+        CLOSED = "closed"  # the offer was answered before, or is over
+        BUSY = "busy"  # they are booked elsewhere at that time
+        GONE = "gone"  # the slot cannot be booked any longer
+        WHICH = "which"  # they have several offers
+        NOTHING = "nothing"  # they have none
+        UNCLEAR = "unclear"
+        STOPPED = "stopped"
+        STARTED = "started"
+
+    channel = models.CharField(max_length=10, choices=Channel)
+    provider_message_id = models.CharField(max_length=200)
+    patient = models.ForeignKey(
+        Patient, null=True, on_delete=models.SET_NULL, related_name="+", db_index=False
+    )
+    hold = models.ForeignKey(
+        Hold, null=True, on_delete=models.PROTECT, related_name="+", db_index=False
+    )
+    asked = ArrayField(models.UUIDField(), default=list, help_text="the offers to choose from")
+    outcome = models.CharField(max_length=10, choices=Outcome)
+    at = models.DateTimeField()
+
+    class Meta:
+        triggers = [triggers.touch()]
+        constraints = [
+            models.UniqueConstraint(fields=["channel", "provider_message_id"], name="inbound_once"),
+            models.CheckConstraint(
+                name="inbound_channel", condition=Q(channel__in=["sms", "whatsapp"])
+            ),
+            models.CheckConstraint(
+                name="inbound_asked",
+                condition=Q(outcome="which") & ~Q(asked=[]) | ~Q(outcome="which") & Q(asked=[]),
+            ),
+            models.CheckConstraint(
+                name="inbound_hold",
+                condition=Q(
+                    outcome__in=["accepted", "declined", "closed", "busy", "gone"],
+                    hold__isnull=False,
+                )
+                | Q(
+                    outcome__in=["which", "nothing", "unclear", "stopped", "started"],
+                    hold__isnull=True,
+                ),
+            ),
+        ]
+        indexes = [models.Index(fields=["patient", "at"], name="inbound_patient")]
+
+    def __str__(self) -> str:
+        return f"{self.outcome} by {self.channel}"

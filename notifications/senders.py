@@ -4,13 +4,17 @@ from collections.abc import Mapping
 
 import structlog
 
-from notifications import email
+from notifications import email, sms, whatsapp
 from notifications.channels import Sender
 from notifications.models import Channel
 
 log = structlog.get_logger(__name__)
 
-SENDERS: Mapping[str, Sender] = {Channel.EMAIL: email}
+SENDERS: Mapping[str, Sender] = {
+    Channel.EMAIL: email,
+    Channel.SMS: sms,
+    Channel.WHATSAPP: whatsapp,
+}
 
 
 def live() -> list[str]:

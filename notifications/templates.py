@@ -7,7 +7,7 @@ Looked up for the facility, then for the tenant, then in texts/. Placeholders ar
 import re
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -48,7 +48,8 @@ def render(*, message: Message, now: datetime) -> Content:
         language=language,
     )
     facts = Facts(message=message, language=language, now=now)
-    return fill(text=text, value=lambda name: VALUES[name](facts))
+    written = fill(text=text, value=lambda name: VALUES[name](facts))
+    return replace(written, facts=facts)
 
 
 def preview(*, text: Text, channel: str, language: str) -> Content:

@@ -1,8 +1,16 @@
-"""The addresses of what people are told, under /api/v1/."""
+"""The addresses of what people are told and answer, under /api/v1/."""
 
 from django.urls import path
 
-from notifications.api import calendars, deliveries, inbox, links, preferences, templates
+from notifications.api import (
+    calendars,
+    deliveries,
+    inbound,
+    inbox,
+    links,
+    preferences,
+    templates,
+)
 
 urlpatterns = [
     path("inbox/", inbox.InboxView.as_view(), name="inbox-list"),
@@ -24,4 +32,8 @@ urlpatterns = [
     path("nudges/<str:token>", links.NudgeView.as_view(), name="nudge"),
     path("calendar-feed", calendars.FeedView.as_view(), name="calendar-feed"),
     path("calendar/<str:token>.ics", calendars.CalendarView.as_view(), name="calendar"),
+    path("inbound/sms", inbound.SmsView.as_view(), name="inbound-sms"),
+    path("inbound/sms-status", inbound.SmsStatusView.as_view(), name="inbound-sms-status"),
+    path("inbound/whatsapp", inbound.WhatsAppView.as_view(), name="inbound-whatsapp"),
+    path("inbound/mail-status", inbound.MailStatusView.as_view(), name="inbound-mail-status"),
 ]

@@ -187,7 +187,11 @@ class Patient(Versioned):
 
     class Meta:
         triggers = [triggers.touch(version=True)]
-        indexes = [models.Index(fields=["tenant", "name"], name="patient_tenant")]
+        indexes = [
+            models.Index(fields=["tenant", "name"], name="patient_tenant"),
+            # Who an SMS comes from.
+            models.Index(fields=["phone"], name="patient_phone", condition=~Q(phone="")),
+        ]
         constraints = [
             models.UniqueConstraint(
                 fields=["tenant", "external_ref"],

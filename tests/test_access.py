@@ -227,7 +227,7 @@ def test_each_role_gets_where_it_may_and_nowhere_else(own: Place) -> None:
                     right = status == 405
                 elif role in allowed:
                     right = status not in {401, 403, 405} and status < 500
-                    right = right or (status == 401 and Role.NONE in allowed and _asks(route))
+                    right = right or status == _asks(route)
                 else:
                     right = status == (401 if role == Role.NONE else 403)
                 if not right:
@@ -235,9 +235,11 @@ def test_each_role_gets_where_it_may_and_nowhere_else(own: Place) -> None:
     assert not wrong
 
 
-def _asks(route: Route) -> bool:
-    """Whether a route itself is where one proves who one is."""
-    return route.name in {"token", "token-refresh"}
+def _asks(route: Route) -> int | None:
+    """Return what a route answers that itself is where one proves who one is."""
+    if route.name in {"token", "token-refresh"}:
+        return 401
+    return 403 if route.name.startswith("inbound-") else None
 
 
 def test_another_tenants_rows_are_not_there(own: Place) -> None:

@@ -4,7 +4,14 @@ from typing import Any
 
 import pytest
 
-from notifications.models import CalendarFeed, ChannelSwitch, Message, Preference, Template
+from notifications.models import (
+    CalendarFeed,
+    ChannelSwitch,
+    InboundMessage,
+    Message,
+    Preference,
+    Template,
+)
 from tests import factories
 from tests.audit import constraints
 from tests.audit.refusals import refusal
@@ -19,6 +26,7 @@ FEED = (
     "INSERT INTO notifications_calendarfeed (tenant_id, user_id, patient_id, digest, rotated_at)"
     " SELECT tenant_id, user_id, {}, now() FROM notifications_calendarfeed"
 )
+INBOUND = "UPDATE notifications_inboundmessage SET {} WHERE id = %(inbound)s"
 TEMPLATE = "UPDATE notifications_template SET {} WHERE id = %(template)s"
 
 # Constraint → statements that it refuses. The ids are those of `rows`.
@@ -72,6 +80,17 @@ REFUSED: dict[str, list[str]] = {
     "calendarfeed_once": [FEED.format("NULL, repeat('1', 64)")],
     "calendarfeed_digest_once": [FEED.format("%(patient)s, digest")],
     "calendarfeed_digest": ["UPDATE notifications_calendarfeed SET digest = 'secret'"],
+    "inbound_once": [
+        "INSERT INTO notifications_inboundmessage"
+        " (channel, provider_message_id, outcome, asked, at)"
+        " SELECT channel, '1', outcome, asked, at FROM notifications_inboundmessage"
+    ],
+    "inbound_channel": [INBOUND.format("channel = 'email'")],
+    "inbound_asked": [
+        INBOUND.format("outcome = 'which'"),
+        INBOUND.format("asked = ARRAY[%(message)s::uuid]"),
+    ],
+    "inbound_hold": [INBOUND.format("outcome = 'accepted'"), INBOUND.format("outcome = 'x'")],
 }
 
 
@@ -95,6 +114,9 @@ def rows(clinic: World) -> dict[str, Any]:
         ).pk,
         "template": Template.objects.create(
             tenant=tenant, kind="waitlist.joined", channel="sms", language="en", body="Hello"
+        ).pk,
+        "inbound": InboundMessage.objects.create(
+            channel="sms", provider_message_id="1", outcome="nothing", at=NOW
         ).pk,
     }
 
