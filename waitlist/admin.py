@@ -323,7 +323,7 @@ class HoldAdmin(TenantAdmin):
 
 @admin.register(Fruitless)
 class FruitlessAdmin(TenantAdmin):
-    """Slots that nobody fitted when they were last tried."""
+    """Slots that nobody fitted when last tried; not a venue's, which are tried as others join."""
 
     list_display = ("tried_at", link(field="slot"))
     fields = ("tried_at", link(field="slot"))
@@ -331,16 +331,22 @@ class FruitlessAdmin(TenantAdmin):
     list_select_related = ("slot__facility",)
     ids = ("pk", "slot_id")
 
+    def get_queryset(self, request: HttpRequest) -> Rows:
+        return super().get_queryset(request).exclude(slot__facility__kind=Facility.Kind.VENUE)
+
 
 @admin.register(DryPass)
 class DryPassAdmin(TenantAdmin):
-    """Facilities whose last pass left no slot to try."""
+    """Facilities whose last pass left no slot to try; not venues, passed as others join."""
 
     list_display = (link(field="facility"), moment(field="tried_at"), moment(field="until"))
     fields = (link(field="facility"), "tried_at", "until")
     list_filter = (FACILITY, ("tried_at", DayFilter))
     list_select_related = ("facility",)
     ids = ("pk",)
+
+    def get_queryset(self, request: HttpRequest) -> Rows:
+        return super().get_queryset(request).exclude(facility__kind=Facility.Kind.VENUE)
 
 
 @admin.register(DailyMetric)

@@ -44,6 +44,12 @@ class QueueFull(Refused):
     code = "queue_full"
 
 
+class OrganizersOnly(Refused):
+    """A venue is waited for by organizers, not by patients."""
+
+    code = "organizers_only"
+
+
 class TooManyEntries(Refused):
     """The requester has as many active entries as the policy allows."""
 
@@ -66,15 +72,20 @@ def join(
     organizer_id: UUID | None = None,
     wishes: Mapping[str, Any] | None = None,
 ) -> WaitlistEntry:
-    """Let a patient of the facility's tenant, or an organizer, wait at a facility.
+    """Let a patient of the facility's tenant wait at a facility, or an organizer at a venue.
 
     `wishes` are columns of the entry, see `wishes.apply`. Locks queue, patient.
 
     :raises NotFound: naming the id that is not there, or is another tenant's.
     :raises ValidationError: naming each wish with a bad value.
-    :raises QueueClosed, QueueFull, AlreadyWaiting, TooManyEntries: see there.
+    :raises OrganizersOnly, QueueClosed, QueueFull, AlreadyWaiting, TooManyEntries: see there.
     """
     queue = queues.lock(facility_id=facility_id)
+    is_venue = queue.facility.kind == Facility.Kind.VENUE
+    # First of all: a place of their own in that queue, or that it is full, would tell its owner how
+    # many organizers wait.
+    if is_venue and patient_id is not None:
+        raise OrganizersOnly(f"Organizers wait at {facility_id}, not patients.", field="facility")
     queues.check_open(queue=queue)
     policy = WaitlistPolicy.objects.get(facility=facility_id)
     entry = WaitlistEntry(facility_id=facility_id, joined_at=now)
@@ -85,8 +96,8 @@ def join(
         patient = _lock_patient(patient_id=patient_id, queue=queue)
         entry.patient, entry.tenant_id = patient, queue.tenant_id
     if organizer_id is not None:
-        # The one entry that crosses tenants.
-        if queue.facility.kind != Facility.Kind.VENUE:
+        # The one entry that crosses tenants, so never the owner's own.
+        if not is_venue or queue.tenant_id == organizer_id:
             raise NotFound("facility", facility_id)
         entry.organizer = _lock_organizer(organizer_id=organizer_id)
         entry.tenant_id = entry.organizer.pk
@@ -296,17 +307,14 @@ def _sweep(*, name: str, lock: str, now: datetime, limit: int) -> int:
 
 
 def can_join(*, facility_id: UUID) -> bool:
-    """Say whether a facility's waitlist takes anybody at the moment, as far as seen unlocked.
-
-    Of a venue whether it is open: how many organizers wait there is not for its owner to know.
-    """
+    """Say whether a facility's waitlist takes patients at the moment, as far as seen unlocked."""
     queue = Queue.objects.select_related("facility").get(pk=facility_id)
+    if queue.facility.kind == Facility.Kind.VENUE:
+        return False
     try:
         queues.check_open(queue=queue)
     except queues.QueueClosed:
         return False
-    if queue.facility.kind == Facility.Kind.VENUE:
-        return True
     limit = WaitlistPolicy.objects.get(facility=facility_id).max_queue_size
     here = WaitlistEntry.objects.filter(ACTIVE, facility=facility_id)
     return not _reached(limit=limit, entries=here)

@@ -317,6 +317,12 @@ class WaitlistEntry(Versioned):
                 condition=Q(patient__isnull=False, organizer__isnull=True)
                 | Q(patient__isnull=True, organizer__isnull=False),
             ),
+            # Nothing that its owner edits at a venue is referred to by who waits there unseen.
+            models.CheckConstraint(
+                name="entry_organizer_wishes",
+                condition=Q(organizer__isnull=True)
+                | Q(provider__isnull=True, service__isnull=True, any_facility=False),
+            ),
             models.CheckConstraint(
                 name="entry_closed_at",
                 condition=ACTIVE & Q(closed_at__isnull=True) | ~ACTIVE & Q(closed_at__isnull=False),
