@@ -16,7 +16,8 @@ from audit import events, sql
 from audit.errors import NotFound, Refused
 from audit.events import Actor
 from audit.models import Event
-from scheduling.models import Patient, Slot, TimeBlock
+from scheduling import patients
+from scheduling.models import Slot, TimeBlock
 
 RESERVATION = timedelta(minutes=10)
 MAX_RESERVED = 3  # by one patient at a time
@@ -65,12 +66,14 @@ class TooManyReserved(Refused):
 def lock_for_claim(*, slot_ids: Collection[UUID], patient_id: UUID | None = None) -> list[Slot]:
     """Lock the slots' providers, the patient, then the slots; return them as in `slot_ids`.
 
-    :raises NotFound: if a slot is not there, or the patient is not one of the slots' tenant.
+    :raises NotFound: if a slot is not there, or the patient is not one of the slots' tenant, or
+        was erased.
     """
     sql.run(app="scheduling", name="lock_providers", params={"slots": sql.array(ids=slot_ids)})
     patient = None
     if patient_id is not None:
-        patient = Patient.objects.select_for_update(no_key=True).filter(pk=patient_id).first()
+        known = patients.known().filter(pk=patient_id)
+        patient = known.select_for_update(no_key=True).first()
     slots = {slot.pk: slot for slot in lock(slot_ids=slot_ids)}
     for slot_id in slot_ids:
         if slot_id not in slots:

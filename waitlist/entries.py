@@ -10,12 +10,13 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 
+from accounts import rows
 from accounts.models import Tenant, User
 from audit import events, locks, sql
 from audit.errors import NotFound, Refused, check_version
 from audit.events import Actor
-from scheduling import slots
-from scheduling.models import Facility, Patient
+from scheduling import patients, slots
+from scheduling.models import Facility
 from waitlist import holds, queues, ranking
 from waitlist import wishes as wishing
 from waitlist.models import ACTIVE, EntryNote, Hold, Queue, WaitlistEntry, WaitlistPolicy
@@ -93,7 +94,8 @@ def join(
     if (patient_id is None) == (organizer_id is None):
         raise ValidationError({"patient": "Say who waits: a patient or an organizer."})
     if patient_id is not None:
-        patient = _lock_patient(patient_id=patient_id, queue=queue)
+        known = patients.known().filter(tenant=queue.tenant_id)
+        patient = rows.lock(rows=known, id=patient_id)
         entry.patient, entry.tenant_id = patient, queue.tenant_id
     if organizer_id is not None:
         # The one entry that crosses tenants, so never the owner's own.
@@ -194,14 +196,16 @@ def cancel(
 
 @transaction.atomic
 def add_note(*, entry_id: UUID, author: User, text: str, now: datetime) -> EntryNote:
-    """Note something on an entry, for staff.
+    """Note something on an entry, for staff. Locks patient.
 
-    :raises NotFound: if the entry is not there.
+    :raises NotFound: if the entry is not there, or its patient was erased.
     :raises ValidationError: naming `text` if there is none.
     """
     if not text.strip():
         raise ValidationError({"text": "Write something."})
     entry = get(entry_id=entry_id)
+    if entry.patient_id is not None:
+        rows.lock(rows=patients.known(), id=entry.patient_id)
     return EntryNote.objects.create(
         tenant_id=entry.tenant_id, entry=entry, author=author, text=text, at=now
     )
@@ -322,14 +326,6 @@ def can_join(*, facility_id: UUID) -> bool:
 
 def _reached(*, limit: int | None, entries: QuerySet[WaitlistEntry]) -> bool:
     return limit is not None and entries.count() >= limit
-
-
-def _lock_patient(*, patient_id: UUID, queue: Queue) -> Patient:
-    found = Patient.objects.select_for_update(no_key=True)
-    patient = found.filter(pk=patient_id, tenant=queue.tenant_id).first()
-    if patient is None:
-        raise NotFound("patient", patient_id)
-    return patient
 
 
 def _lock_organizer(*, organizer_id: UUID) -> Tenant:

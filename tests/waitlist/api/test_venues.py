@@ -29,7 +29,7 @@ from tests.accounts.seeds import MODELS
 from tests.clinics import Clinic, open_clinic
 from tests.waitlist import worlds
 from waitlist import entries, fill, metrics
-from waitlist.admin import DryPassAdmin, FruitlessAdmin
+from waitlist.admin.queues import DryPassAdmin, FruitlessAdmin
 from waitlist.models import DryPass, Fruitless, Hold, Queue, WaitlistEntry
 
 pytestmark = pytest.mark.django_db
