@@ -398,7 +398,7 @@ class WaitlistEntry(Versioned):
                 name="entry_status_priority",
                 include=["service", "tenant"],
             ),
-            # It holds what lists are filtered by, so that a page far down and the count of all are
+            # They hold what lists are filtered by, so that a page far down and the count of all are
             # found in the index alone.
             models.Index(
                 "tenant",
@@ -408,7 +408,11 @@ class WaitlistEntry(Versioned):
                 name="entry_priority",
                 include=["facility", "provider", "service", "status"],
             ),
-            models.Index(fields=["tenant", "joined_at", "id"], name="entry_joined"),
+            models.Index(
+                fields=["tenant", "joined_at", "id"],
+                name="entry_joined",
+                include=["facility", "provider", "service", "status"],
+            ),
             models.Index(fields=["tenant", "id"], name="entry_tenant"),
             models.Index(
                 fields=["expires_at"],
