@@ -10,11 +10,12 @@ from django.conf import settings
 from django.contrib.auth.password_validation import validate_password
 from django.core import signing
 from django.core.exceptions import ValidationError
-from django.core.mail import EmailMessage
+from django.core.mail import EmailMessage, get_connection
 from django.db import transaction
+from django.db.models import QuerySet
 
-from accounts import members
-from accounts.models import Invitation, Membership, Tenant, User
+from accounts import limits, members
+from accounts.models import Invitation, Language, Membership, Tenant, User
 from audit import events
 from audit.errors import Refused
 from audit.events import Actor
@@ -25,7 +26,9 @@ ROLES = (Invitation.Role.ADMIN, Invitation.Role.STAFF, Invitation.Role.PROVIDER)
 
 
 class InvitationOver(Refused):
-    """The link was not made by us, has lapsed, was used or was taken back."""
+    """The link was not made by us, has lapsed, was used or was taken back, or its sender may not
+    invite any longer.
+    """
 
     code = "invitation_over"
 
@@ -41,9 +44,9 @@ class Accepted:
 @transaction.atomic
 def invite(
     *, tenant_id: UUID, email: str, role: str, invited_by: UUID | None, actor: Actor,
-    now: datetime, patient_id: UUID | None = None, about: Mapping[str, Any] | None = None,
+    now: datetime, patient_id: UUID | None = None, name: str = "", language: str = Language.EN,
 ) -> Invitation:  # fmt: skip
-    """Write an invitation; it is mailed on commit. `about` is a name, phone and language to start.
+    """Write an invitation; it is mailed on commit. A member's has a name and language to start.
 
     :raises ValidationError: naming each field with a bad value.
     """
@@ -53,8 +56,9 @@ def invite(
         role=role,
         invited_by_id=invited_by,
         patient_id=patient_id,
+        name=name,
+        language=language,
         expires_at=now + KEEP,
-        **(about or {}),
     )
     invitation.full_clean()
     invitation.save()
@@ -78,24 +82,25 @@ def read(*, token: str, now: datetime) -> Invitation:
 
 @transaction.atomic
 def accept(
-    *, token: str, password: str, now: datetime, name: str = "", role: str | None = None
-) -> Accepted:
+    *, token: str, password: str, now: datetime, about: Mapping[str, str] | None = None,
+    role: str | None = None,
+) -> Accepted:  # fmt: skip
     """Make a user of who bears the link, or know the one they are by their password, and join them.
 
-    `role` is the one that the invitation must have. Who becomes a patient is joined by the caller,
-    in the same transaction.
+    `about` is the name, phone and language of a new user, `role` the one that the invitation must
+    have. Who becomes a patient is joined by the caller, in the same transaction.
 
     :raises InvitationOver: if the link does not count any longer.
     :raises AlreadyMember: if they are a member of the tenant.
     :raises ValidationError: naming `password` or `name`, if it will not do.
     """
-    invitation = _find(token=token).select_for_update(of=("self",), no_key=True).first()
-    invitation = _check(invitation=invitation, now=now)
+    found = _find(token=token).select_for_update(of=("self",), no_key=True)
+    invitation = _check(invitation=found.first(), now=now)
     if role is not None and invitation.role != role:
         raise InvitationOver("This link does not count any longer.")
     user = User.objects.filter(email__iexact=invitation.email).first()
     if user is None:
-        user = _make(invitation=invitation, name=name, password=password)
+        user = _make(invitation=invitation, about=about or {}, password=password)
     elif not user.is_active or not user.check_password(password):
         raise ValidationError({"password": "Give the password of your account."})
     if invitation.role != Invitation.Role.PATIENT:
@@ -113,24 +118,29 @@ def accept(
 def mail_due(*, now: datetime, limit: int) -> int:
     """Send what was not sent yet; return how many. One that cannot be sent is left for later.
 
-    Each is claimed first, so that no two runs send it and nothing is locked meanwhile.
+    Each is claimed first, so that no two runs send it and nothing is locked meanwhile. A link to an
+    address that got as many as it may ends instead: here, so that no answer tells who writes there.
+
+    :raises OSError: if the server is away, or after the others if it did not take one of them.
     """
-    sent = 0
-    due = Invitation.objects.filter(mailed_at=None, accepted_at=None, expires_at__gt=now)
-    for invitation in due.select_related("tenant").order_by("expires_at")[:limit]:
-        mine = Invitation.objects.filter(pk=invitation.pk)
-        if not mine.filter(mailed_at=None).update(mailed_at=now):
-            continue
-        try:
-            message(invitation=invitation).send()
-        except OSError:
-            mine.update(mailed_at=None)
-            raise
-        sent += 1
+    due = Invitation.objects.filter(members.may_invite(), accepted_at=None, expires_at__gt=now)
+    # What failed goes to the end: it was changed last.
+    found = [*due.filter(mailed_at=None).select_related("tenant").order_by("updated_at")[:limit]]
+    if not found:
+        return 0
+    sent, failure = 0, None
+    with get_connection() as server:
+        for invitation in found:
+            try:
+                sent += _mail(invitation=invitation, server=server, now=now)
+            except OSError as error:
+                failure = error
+    if failure is not None:
+        raise failure
     return sent
 
 
-def message(*, invitation: Invitation) -> EmailMessage:
+def message(*, invitation: Invitation, server: Any) -> EmailMessage:
     """Write the mail. It says the same whether or not somebody has an account."""
     place: Tenant = invitation.tenant
     link = f"{settings.SITE_URL}/join/{token(invitation=invitation)}"
@@ -144,15 +154,40 @@ def message(*, invitation: Invitation) -> EmailMessage:
             f"{link}\n\nIf you did not expect this mail, do nothing.\n"
         ),
         to=[invitation.email],
+        connection=server,
     )
 
 
-def _find(*, token: str) -> Any:
+def tenant_of(*, token: str) -> UUID | None:
+    """Return the tenant of a link's invitation, if it is one of ours that counts."""
+    return _find(token=token).values_list("tenant", flat=True).first()
+
+
+def _mail(*, invitation: Invitation, server: Any, now: datetime) -> bool:
+    """Send an invitation unless another run does, or its address got too many."""
+    mine = Invitation.objects.filter(pk=invitation.pk)
+    if not mine.filter(mailed_at=None).update(mailed_at=now):
+        return False
+    who, tenant = invitation.email.casefold(), invitation.tenant_id
+    if limits.count(limit="mail", who=who, tenant=tenant):
+        mine.update(mailed_at=None, expires_at=now)
+        return False
+    try:
+        message(invitation=invitation, server=server).send()
+    except OSError:
+        mine.update(mailed_at=None)
+        limits.forget(limit="mail", who=who, tenant=tenant)
+        raise
+    return True
+
+
+def _find(*, token: str) -> QuerySet[Invitation]:
+    """Find the invitation of a link, if its sender may still invite."""
     try:
         id = UUID(signing.loads(token, salt=SALT))
     except (signing.BadSignature, ValueError, TypeError, AttributeError):
         return Invitation.objects.none()
-    return Invitation.objects.select_related("tenant").filter(pk=id)
+    return Invitation.objects.select_related("tenant").filter(members.may_invite(), pk=id)
 
 
 def _check(*, invitation: Invitation | None, now: datetime) -> Invitation:
@@ -161,12 +196,12 @@ def _check(*, invitation: Invitation | None, now: datetime) -> Invitation:
     return invitation
 
 
-def _make(*, invitation: Invitation, name: str, password: str) -> User:
+def _make(*, invitation: Invitation, about: Mapping[str, str], password: str) -> User:
     user = User(
         email=User.objects.normalize_email(invitation.email),
-        name=name or invitation.name,
-        phone=invitation.phone,
-        language=invitation.language,
+        name=about.get("name") or invitation.name,
+        phone=about.get("phone", ""),
+        language=about.get("language") or invitation.language,
     )
     if not user.name:
         raise ValidationError({"name": "Say your name."})

@@ -6,12 +6,15 @@ so.
 
 import hashlib
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from ipaddress import IPv6Address, IPv6Network
+from uuid import UUID
 
 import structlog
 from django.conf import settings
-from limits import parse
+from limits import RateLimitItem, parse
 from limits.errors import StorageError
 from limits.storage import RedisStorage
 from limits.strategies import MovingWindowRateLimiter
@@ -22,26 +25,53 @@ from rest_framework.request import Request
 log = structlog.get_logger(__name__)
 
 
-def check(*, limit: str, who: str, share: str = "") -> None:
-    """Count a request of `who` against `settings.RATE_LIMITS[limit]`, such as "10/minute".
-
-    A tenant has a share of its own where `RATE_LIMITS` has a figure for `limit:tenant`; `share` is
-    the tenant's id. What Valkey gets to see of `who` is a digest: it may be an address.
+def check(*, limit: str, who: str, tenant: UUID | None) -> None:
+    """Count a request of `who`, as `count` does.
 
     :raises Throttled: if there were too many, with the seconds to wait.
     """
-    figures = settings.RATE_LIMITS
-    item = parse(figures.get(f"{limit}:{share}", figures[limit]))
-    key = hashlib.sha256(who.encode()).hexdigest()
-    try:
+    wait = count(limit=limit, who=who, tenant=tenant)
+    if wait:
+        raise Throttled(wait=wait)
+
+
+def count(*, limit: str, who: str, tenant: UUID | None) -> int:
+    """Count what `who` does against `settings.RATE_LIMITS[limit]`, such as "10/minute".
+
+    `tenant` is where they do it, None if that is not known: it has a share of its own where
+    `RATE_LIMITS` has a figure for `limit:tenant`. What Valkey gets to see of `who` is a digest: it
+    may be an address.
+
+    :returns: 0, or if there were too many, the seconds to wait.
+    """
+    item, key = figure(limit=limit, tenant=tenant), _key(who=who)
+    with _counting(limit=limit):
         limiter = _limiter(url=settings.REDIS_URL)
-        if limiter.hit(item, limit, key):
-            return
-        reset_at = limiter.get_window_stats(item, limit, key).reset_time
-    except (RedisError, StorageError) as error:
-        log.warning("requests are not counted", limit=limit, error=type(error).__name__)
-        return
-    raise Throttled(wait=max(1, round(reset_at - time.time())))
+        if not limiter.hit(item, limit, key):
+            reset_at = limiter.get_window_stats(item, limit, key).reset_time
+            return max(1, round(reset_at - time.time()))
+    return 0
+
+
+def room(*, limit: str, who: str, tenant: UUID | None) -> int:
+    """Say whether what `who` does next would be too much, and count nothing.
+
+    :returns: 0, or the seconds to wait.
+    """
+    item, key = figure(limit=limit, tenant=tenant), _key(who=who)
+    with _counting(limit=limit):
+        limiter = _limiter(url=settings.REDIS_URL)
+        if not limiter.test(item, limit, key):
+            reset_at = limiter.get_window_stats(item, limit, key).reset_time
+            return max(1, round(reset_at - time.time()))
+    return 0
+
+
+def forget(*, limit: str, who: str, tenant: UUID | None) -> None:
+    """Count from the start again."""
+    with _counting(limit=limit):
+        limiter = _limiter(url=settings.REDIS_URL)
+        limiter.clear(figure(limit=limit, tenant=tenant), limit, _key(who=who))
 
 
 def address(*, request: Request) -> str:
@@ -53,6 +83,25 @@ def address(*, request: Request) -> str:
     if settings.PROXIES and len(hops) >= settings.PROXIES:
         return _network(address=str(hops[-settings.PROXIES]).strip())
     return _network(address=str(request.META.get("REMOTE_ADDR", "")))
+
+
+def figure(*, limit: str, tenant: UUID | None) -> RateLimitItem:
+    """Return how often one may, in a tenant."""
+    figures = settings.RATE_LIMITS
+    return parse(figures.get(f"{limit}:{tenant}", figures[limit]))
+
+
+def _key(*, who: str) -> str:
+    return hashlib.sha256(who.encode()).hexdigest()
+
+
+@contextmanager
+def _counting(*, limit: str) -> Iterator[None]:
+    """Do without Valkey where it is away."""
+    try:
+        yield
+    except (RedisError, StorageError) as error:
+        log.warning("requests are not counted", limit=limit, error=type(error).__name__)
 
 
 def _network(*, address: str) -> str:

@@ -4,7 +4,7 @@ from datetime import datetime
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q
 
 from accounts import rows
 from accounts.models import Invitation, Membership, Tenant, User
@@ -58,7 +58,8 @@ def change(
 ) -> Membership:  # fmt: skip
     """Give a member another role; their tokens say the old one and end with it.
 
-    Links that were mailed to them end, too: one may be for the old role.
+    Links that were mailed to them end, too: one may be for the old role. So do links that they had
+    mailed to others and may not send any longer.
 
     :raises NotFound: if they are no member of the tenant.
     :raises Stale: if the version is not the wanted one.
@@ -71,7 +72,7 @@ def change(
     member.role = role
     member.save(update_fields=["role"])
     member.refresh_from_db()
-    _unused(member=member).filter(email__iexact=member.user.email).delete()
+    _withdraw(member=member)
     _record(kind="access.changed", member=member, actor=actor, now=now)
     return member
 
@@ -88,10 +89,26 @@ def remove(
     """
     member = _lock(tenant_id=tenant_id, member_id=member_id, version=version)
     _keep_admin(member=member)
-    theirs = Q(email__iexact=member.user.email) | Q(invited_by=member.user_id)
-    _unused(member=member).filter(theirs).delete()
     _record(kind="access.removed", member=member, actor=actor, now=now)
     member.delete()
+    _withdraw(member=member)
+
+
+def may_invite() -> Q:
+    """Match invitations whose sender may send them now: an admin, and staff where to a patient.
+
+    Whether they may is asked whenever the link is used, so that none outlives its sender's right.
+    A registration has no sender.
+    """
+    sender = Membership.objects.filter(
+        tenant=OuterRef("tenant"), user=OuterRef("invited_by"), user__is_active=True
+    )
+    patient = Q(role=Invitation.Role.PATIENT)
+    return (
+        (patient & Q(patient_id=None))
+        | Q(Exists(sender.filter(role=Membership.Role.ADMIN)))
+        | (patient & Q(Exists(sender.filter(role=Membership.Role.STAFF))))
+    )
 
 
 def _lock(*, tenant_id: UUID, member_id: UUID, version: int | None) -> Membership:
@@ -101,8 +118,11 @@ def _lock(*, tenant_id: UUID, member_id: UUID, version: int | None) -> Membershi
     return rows.lock(rows=members, id=member_id, version=version)
 
 
-def _unused(*, member: Membership) -> QuerySet[Invitation]:
-    return Invitation.objects.filter(tenant=member.tenant_id, accepted_at=None)
+def _withdraw(*, member: Membership) -> None:
+    """Delete unused invitations of who became another: to them, and from them if not to be sent."""
+    unused = Invitation.objects.filter(tenant=member.tenant_id, accepted_at=None)
+    sent = Q(invited_by=member.user_id) & ~may_invite()
+    unused.filter(Q(email__iexact=member.user.email) | sent).delete()
 
 
 def _keep_admin(*, member: Membership) -> None:

@@ -1,6 +1,7 @@
 from typing import Any, ClassVar
 from uuid import UUID
 
+import pgtrigger
 from django.contrib.auth.models import (
     AbstractBaseUser,
     BaseUserManager,
@@ -172,10 +173,32 @@ class IdempotencyKey(models.Model):
         return self.key
 
 
+#: Refuses to use an invitation whose sender may not send it: what `members.may_invite` says.
+OF_WHO_MAY_INVITE = pgtrigger.Trigger(
+    name="of_who_may_invite",
+    when=pgtrigger.Before,
+    operation=pgtrigger.Update,
+    condition=pgtrigger.Q(old__accepted_at__isnull=True, new__accepted_at__isnull=False)
+    & ~pgtrigger.Q(new__role="patient", new__patient_id__isnull=True),
+    func="""
+        PERFORM FROM accounts_membership AS sender JOIN accounts_user AS person
+                ON person.id = sender.user_id AND person.is_active
+          WHERE sender.tenant_id = NEW.tenant_id AND sender.user_id = NEW.invited_by_id
+            AND (sender.role = 'admin' OR (sender.role = 'staff' AND NEW.role = 'patient'));
+        IF NOT FOUND THEN
+            RAISE EXCEPTION 'the sender of invitation % may not invite', NEW.id
+                  USING ERRCODE = 'check_violation';
+        END IF;
+        RETURN NEW;
+    """,
+)
+
+
 class Invitation(TenantRow):
     """A person may join a tenant in a role, once, by a link that is mailed to them.
 
-    A registration is the invitation of a patient that they asked for themselves.
+    A registration is the invitation of a patient that they asked for themselves. A patient's has no
+    name: who a mailbox belongs to is not known before its link is used.
     """
 
     class Role(models.TextChoices):
@@ -187,7 +210,6 @@ class Invitation(TenantRow):
     email = models.EmailField()
     role = models.CharField(max_length=10, choices=Role)
     name = models.CharField(max_length=200, blank=True)
-    phone = models.CharField(max_length=16, blank=True, validators=[phone_validator])
     language = models.CharField(max_length=5, choices=Language, default=Language.EN)
     # A row of another app: who they are already, as a patient.
     patient_id = models.UUIDField(null=True, blank=True)
@@ -199,7 +221,7 @@ class Invitation(TenantRow):
     accepted_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
-        triggers = [triggers.touch()]
+        triggers = [triggers.touch(), OF_WHO_MAY_INVITE]
         constraints = [
             models.CheckConstraint(
                 name="invitation_role",
@@ -208,6 +230,10 @@ class Invitation(TenantRow):
             models.CheckConstraint(
                 name="invitation_patient",
                 condition=models.Q(patient_id__isnull=True) | models.Q(role="patient"),
+            ),
+            models.CheckConstraint(
+                name="invitation_profile",
+                condition=~models.Q(role="patient") | models.Q(name=""),
             ),
         ]
         indexes = [

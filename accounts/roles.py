@@ -26,6 +26,7 @@ class Role(StrEnum):
     STAFF = "staff"
     ADMIN = "admin"
     ORGANIZER = "organizer"
+    ORGANIZER_ADMIN = "organizer_admin"
     NONE = "none"  # not logged in
 
 
@@ -52,6 +53,7 @@ NOBODY: Roles = frozenset()
 ANYONE: Roles = frozenset(Role)
 LOGGED_IN: Roles = ANYONE - {Role.NONE}
 ADMINS: Roles = frozenset({Role.ADMIN})
+MANAGERS: Roles = ADMINS | {Role.ORGANIZER_ADMIN}
 STAFF: Roles = ADMINS | {Role.STAFF}
 TEAM: Roles = STAFF | {Role.PROVIDER}
 CLINICAL: Roles = TEAM | {Role.PATIENT}
@@ -82,10 +84,10 @@ ROUTES: dict[str, Mapping[str, Roles]] = {
     "register-confirm": _route(post=ANYONE),
     "invitation-accept": _route(read=ANYONE, post=ANYONE),
     "me": _route(read=LOGGED_IN),
-    "member-list": _route(read=ADMINS),
-    "member-detail": _route(read=ADMINS, patch=ADMINS, delete=ADMINS),
-    "invitation-list": _route(read=ADMINS, post=ADMINS),
-    "invitation-detail": _route(read=ADMINS, delete=ADMINS),
+    "member-list": _route(read=MANAGERS),
+    "member-detail": _route(read=MANAGERS, patch=MANAGERS, delete=MANAGERS),
+    "invitation-list": _route(read=MANAGERS, post=MANAGERS),
+    "invitation-detail": _route(read=MANAGERS, delete=MANAGERS),
     **_rows(name="facility", read=CLINICAL, write=STAFF),
     **_rows(name="provider", read=CLINICAL, write=STAFF),
     **_rows(name="service", read=CLINICAL, write=STAFF),
@@ -123,6 +125,16 @@ ROUTES: dict[str, Mapping[str, Roles]] = {
     "offer-accept": _route(post=ANYONE),
     "offer-decline": _route(post=ANYONE),
     "waitlist-policy": _route(read=TEAM, put=ADMINS),
+    "inbox-list": _route(read=LOGGED_IN),
+    "inbox-read": _route(post=LOGGED_IN),
+    "preferences": _route(read=LOGGED_IN, put=LOGGED_IN),
+    "delivery-list": _route(read=STAFF),
+    "delivery-detail": _route(read=STAFF),
+    "delivery-retry": _route(post=STAFF),
+    "delivery-dismiss": _route(post=STAFF),
+    **_rows(name="template", read=ADMINS, write=ADMINS),
+    "unsubscribe": _route(read=ANYONE, post=ANYONE),
+    "nudge": _route(read=ANYONE, post=ANYONE),
     "tenant-waitlist-policy": _route(read=TEAM, put=ADMINS),
 }
 

@@ -195,6 +195,8 @@ class Schema(AutoSchema):
         found = super()._map_basic_serializer(serializer, direction)  # type: ignore[no-untyped-call]
         if direction == "request" and isinstance(serializer, Body):
             found["additionalProperties"] = False
+        if direction == "response" and found.get("properties"):
+            found["required"] = [*found["properties"]]  # an answer has all its members
         return found
 
     def _map_serializer_field(

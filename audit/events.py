@@ -10,6 +10,7 @@ from uuid import UUID
 import structlog
 from celery import current_app
 from django.conf import settings
+from django.core.cache import cache
 from django.core.exceptions import ValidationError
 from django.db import connection, transaction
 
@@ -55,12 +56,15 @@ KINDS: dict[str, frozenset[str]] = {
         "waitlist.auto_expired": "reason",
         "waitlist.still_interested": "",
         "waitlist.nudge_answered": "interested",
+        "waitlist.position_changed": "position",
         "waitlist.policy_changed": "fields",
     }.items()
 }
 
 
 HURRY = 5  # seconds
+#: In the cache while that task is on its way.
+HURRIED = "audit.hurried"
 ANY = "*"  # in `settings.EVENT_TASKS`: whatever the kind
 
 CODE = r"[a-z][a-z0-9_]{0,49}"
@@ -161,11 +165,17 @@ def announce(*, kind: str, ids: Iterable[UUID]) -> None:
 def hurry() -> None:
     """Send the task of any kind, once in a transaction, on commit; `sql.run` does where it has to.
 
-    It relays the events, which it would find a little later by itself.
+    It relays the events, which it would find a little later by itself. While one is on its way, no
+    other is sent: it calls `heed` before it looks.
     """
     task = settings.EVENT_TASKS.get(ANY)
     if task is not None:
         _send(messages={_Send(task)})
+
+
+def heed() -> None:
+    """Say that the task of any kind has begun: what happens from now on sends it again."""
+    cache.delete(HURRIED)
 
 
 def _send(*, messages: set["_Send"]) -> None:
@@ -184,6 +194,8 @@ class _Send:
         # What is about no id in particular is worth nothing once its sweep has come.
         expires = HURRY if self.arg is None else None
         try:
+            if self.arg is None and not cache.add(HURRIED, True, timeout=HURRY):
+                return
             current_app.send_task(self.task, args=args, expires=expires, retry=False)
         except Exception as error:  # whatever the broker has, the caller's work is done
             log.warning("task not sent", task=self.task, arg=self.arg, error=type(error).__name__)

@@ -37,6 +37,6 @@ def stream(*, app: str, name: str, params: Mapping[str, Any]) -> Iterator[tuple[
             yield from rows
 
 
-def array(*, ids: Iterable[object]) -> str:
-    """Write ids as PostgreSQL writes an array: in one text, and not each quoted by itself."""
-    return "{" + ",".join(map(str, ids)) + "}"
+def array(*, values: Iterable[object]) -> str:
+    """Write ids, numbers or times as PostgreSQL writes an array: one text, and not each quoted."""
+    return "{" + ",".join(map(str, values)) + "}"

@@ -38,7 +38,10 @@ from zoneinfo import ZoneInfo
 
 from django.db.backends.postgresql.psycopg_any import DateTimeTZRange
 
-from bench.replays import BadFile, Opening, Place, Player, Script, open_text, percentile
+from bench.figures import percentile
+from bench.places import Opening, Place
+from bench.players import Player
+from bench.scripts import BadFile, Script, open_text
 
 ZONE = "Europe/Lisbon"
 MONTHS = (

@@ -37,7 +37,10 @@ from zoneinfo import ZoneInfo
 
 from django.db.backends.postgresql.psycopg_any import DateTimeTZRange
 
-from bench.replays import MINUTE, BadFile, Place, Player, Script, open_text, percentile
+from bench.figures import percentile
+from bench.places import Place
+from bench.players import MINUTE, Player
+from bench.scripts import BadFile, Script, open_text
 
 COLUMNS = (
     "time_local", "course", "section", "enrolled", "available", "waitlisted", "total", "marker",

@@ -9,7 +9,7 @@ from django.db import connection, transaction
 from audit import sql
 from bench import databases, worlds
 from bench.fills import scan
-from bench.measures import Result, Sample, median, peak, sample
+from bench.measures import WITHOUT_TRIGGERS, Result, Sample, median, peak, sample
 from bench.worlds import NOW
 from waitlist import holds
 from waitlist.models import Hold
@@ -54,7 +54,7 @@ def bench_expire(*, facilities: int, slots: int, waiting: int, runs: int) -> Res
         peak_mb=peak(ours),
         found={
             "expired": ours[0].value["expired"],
-            "to the floor without triggers": round(median(ours) / median(bare), 3),
+            WITHOUT_TRIGGERS: round(median(ours) / median(bare), 3),
         },
     )
 

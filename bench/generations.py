@@ -9,7 +9,7 @@ from django.core.management import call_command
 from django.db import connection
 
 from bench import databases
-from bench.measures import Result, Sample, median, peak, sample
+from bench.measures import WITHOUT_TRIGGERS, Result, Sample, median, peak, sample
 from bench.worlds import NOW
 from scheduling import generation
 from scheduling.models import Slot
@@ -22,6 +22,7 @@ def bench_generate(*, hours: Path, practices: Path, runs: int) -> Result:
     ours: list[Sample] = []
     again: list[Sample] = []
     floor: list[Sample] = []
+    bare: list[Sample] = []
 
     def build() -> None:
         call_command(
@@ -37,21 +38,27 @@ def bench_generate(*, hours: Path, practices: Path, runs: int) -> Result:
                 if number == 0:
                     made = Slot.objects.count()
                     _copy_out(file)
-            with databases.copy():
-                floor.append(sample(lambda: _copy_in(file)))
+            for samples in (floor, bare):
+                with databases.copy():
+                    if samples is bare:
+                        databases.drop_triggers()
+                    samples.append(sample(lambda: _copy_in(file)))
     return Result(
         bench="generate",
         sizes={"from": str(FIRST), "to": str(LAST), "slots": made},
-        seconds={"first": median(ours), "second": median(again), "floor": median(floor)},
+        seconds={
+            "first": median(ours), "second": median(again), "floor": median(floor),
+            "bare": median(bare),
+        },
         targets={
             "to the floor": (median(ours) / median(floor), 2.0),
             "second to first": (median(again) / median(ours), 0.5),
             "slots of the second": (again[0].value, 0),
-            "memory, MiB": (peak([*ours, *again]), 300),
         },
         queries=ours[0].queries,
         peak_mb=peak([*ours, *again]),
-    )
+        found={WITHOUT_TRIGGERS: round(median(ours) / median(bare), 3)},
+    )  # fmt: skip
 
 
 def _generate() -> int:

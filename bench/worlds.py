@@ -30,4 +30,5 @@ def make(
                 "now": NOW,
             },
         )
+        cursor.execute("ANALYZE")  # else what follows is planned for empty tables
     ranking.rerank(facility_ids=list(Facility.objects.values_list("pk", flat=True)))

@@ -9,17 +9,25 @@ from typing import Any
 
 from django.utils.module_loading import import_string
 
+import notifications as notifications_app
 import scheduling as scheduling_app
 import waitlist as waitlist_app
 from accounts import routes
 from accounts.roles import ROUTES, Role
 from audit.triggers import Move
+from notifications import models as notifications
 from scheduling import models as scheduling
 from waitlist import models as waitlist
 
 LOCKS = re.compile(r"\bLocks ([a-z, \n]+)\.")
-ORDER = ("queue", "provider", "patient", "slot", "appointment", "hold", "entry")
-MACHINES: Mapping[str, Mapping[Move, str]] = {**scheduling.MOVES, **waitlist.MOVES}
+ORDER = (
+    "queue", "provider", "patient", "slot", "appointment", "hold", "entry", "unrelayed", "message",
+)  # fmt: skip
+MACHINES: Mapping[str, Mapping[Move, str]] = {
+    **scheduling.MOVES,
+    **waitlist.MOVES,
+    **notifications.MOVES,
+}
 MADE = "<!-- Made by `python3 manage.py write_docs` from `MOVES`; do not edit. -->\n"
 
 
@@ -98,7 +106,7 @@ def locks(*, function: Callable[..., Any]) -> list[str]:
 def _lockers() -> set[str]:
     """Find the public functions of the nouns that say which rows they lock."""
     found = set()
-    for app in (scheduling_app, waitlist_app):
+    for app in (scheduling_app, waitlist_app, notifications_app):
         for module in pkgutil.iter_modules(app.__path__, prefix=f"{app.__name__}."):
             if module.ispkg or module.name.endswith((".admin", ".tasks", ".apps", ".urls")):
                 continue
@@ -116,6 +124,9 @@ def access() -> str:
         "# Access\n",
         "Who may call what: `x` may, for the rest the answer is 401 to who is not logged in (none)"
         " and 403 to who is. `HEAD` is as `GET`; a method that is not listed is 405.\n",
+        "A token is for one role, looked up on each request: what a membership says, else patient."
+        " Who is both asks for one with `role` in `POST auth/token`. `organizer_admin` is an admin"
+        " of an organizer, `organizer` any other member of one.\n",
         "What a caller sees there are rows of the tenant in their token, a provider those of own"
         " facilities, a patient their own: other rows, in the path or in the body, are 404. A path"
         " that names another tenant is 403; `{tenant}` is a tenant's id, not its slug."

@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import Any
 
 import schemathesis
+from django.conf import settings as django_settings
 from django.core.signals import request_finished, request_started
 from django.core.wsgi import get_wsgi_application
 from django.db import close_old_connections, transaction
@@ -53,11 +54,7 @@ CONFIG = {
     }
 }  # fmt: skip
 # Each role would use its share up within the first operations.
-UNLIMITED = {
-    "RATE_LIMITS": dict.fromkeys(
-        ("join", "token", "refresh", "offer", "register", "invitation"), "1000000/minute"
-    )
-}
+UNLIMITED = {"RATE_LIMITS": dict.fromkeys(django_settings.RATE_LIMITS, "1000000/minute")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,17 +270,21 @@ def _prepare() -> Scratch:
     }  # fmt: skip
     ids |= {"patient": ids["patients"], "slot": ids["slots"], "entry": ids["waitlists"]}
     tokens = {role: callers.issue(user=user, tenant_id=tenant.pk) for role, user in users.items()}
-    return Scratch(ids, {**tokens, Role.ORGANIZER: _organizer(mark)})
+    return Scratch(ids, {**tokens, **_organizers(mark)})
 
 
-def _organizer(mark: str) -> str:
-    """Make somebody of an organizer, who may do next to nothing here; return their token."""
+def _organizers(mark: str) -> dict[str, str]:
+    """Make people of an organizer, who may do next to nothing here; return their tokens by role."""
     tenant = Tenant.objects.create(
         name="Organizer", slug=f"{mark}-organizer", kind=Tenant.Kind.ORGANIZER
     )
-    user = _user(f"organizer@{mark}.example")
-    Membership.objects.create(tenant=tenant, user=user, role=Membership.Role.STAFF)
-    return callers.issue(user=user, tenant_id=tenant.pk)
+    roles = {Role.ORGANIZER: Membership.Role.STAFF, Role.ORGANIZER_ADMIN: Membership.Role.ADMIN}
+    tokens = {}
+    for role, member in roles.items():
+        user = _user(f"{role}@{mark}.example")
+        Membership.objects.create(tenant=tenant, user=user, role=member)
+        tokens[str(role)] = callers.issue(user=user, tenant_id=tenant.pk)
+    return tokens
 
 
 def _user(email: str) -> User:

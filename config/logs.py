@@ -22,7 +22,11 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 UNSAFE_KEYS = frozenset({"error", "exception", "reason", "user_agent"})
 
 #: What follows one of these in a path may be a link's secret, which whoever holds it may use.
-BEARER = re.compile(r"(?i)(?<![^/])((?:invitations|offers|join|calendar|unsubscribe)/+)[^/]+")
+BEARER = re.compile(
+    r"""(?i)(?<![^/])((?:invitations|offers|join|calendar|unsubscribe)/+)[^/\s"'\\?#]+"""
+)
+#: What we signed, wherever it stands: it ends in 43 characters of base64, the signature.
+SIGNED = re.compile(r"(?i)(?<![\w.:%-])[\w.:%-]*(?:[.:]|%3A|%2E)[\w-]{43}(?![\w-])")
 
 
 class RequestLogMiddleware(RequestMiddleware):
@@ -32,12 +36,18 @@ class RequestLogMiddleware(RequestMiddleware):
 
     @staticmethod
     def format_request(request: HttpRequest) -> str:
-        path = BEARER.sub(r"\1…", request.path)
-        return f"{request.method} {path}"
+        return f"{request.method} {without_secrets(text=request.path)}"
 
 
-class PrivateFormatter(structlog.stdlib.ProcessorFormatter):
-    """Write a record without the values that its message would quote."""
+class LineFormatter(structlog.stdlib.ProcessorFormatter):
+    """Write a record without the secrets of links, whoever logged it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return without_secrets(text=super().format(record))
+
+
+class PrivateFormatter(LineFormatter):
+    """Write a record without the values that its message would quote, either."""
 
     def format(self, record: logging.LogRecord) -> str:
         return super().format(without_values(record=record))
@@ -63,7 +73,14 @@ def settings(*, level: str, readable: bool) -> dict[str, Any]:
     )
     strip = structlog.stdlib.ProcessorFormatter.remove_processors_meta
     last: list[Processor] = (
-        [strip, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        [
+            strip,
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(),
+                # The other ones break lines, and so the secrets that would be cut out of them.
+                exception_formatter=structlog.dev.plain_traceback,
+            ),
+        ]
         if readable
         else [strip, drop_unsafe_keys, trace_without_text, structlog.processors.JSONRenderer()]
     )
@@ -72,26 +89,35 @@ def settings(*, level: str, readable: bool) -> dict[str, Any]:
         "disable_existing_loggers": False,
         "formatters": {
             "lines": {
-                "()": structlog.stdlib.ProcessorFormatter if readable else PrivateFormatter,
+                "()": LineFormatter if readable else PrivateFormatter,
                 "foreign_pre_chain": always,
                 "processors": last,
             },
         },
-        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "lines"}},
+        "handlers": {
+            "stderr": {"class": "logging.StreamHandler", "formatter": "lines"},
+            # Without any handler, Python would write warnings to stderr by itself.
+            "nowhere": {"class": "logging.NullHandler"},
+        },
         "root": {"handlers": ["stderr"], "level": level},
         "loggers": {
             # django-structlog has a line of its own for what these would repeat.
             "django": {"handlers": [], "propagate": True, "level": level},
             "django.request": {"level": "CRITICAL"},
-            "django.server": {"handlers": [], "propagate": True, "level": "WARNING"},
+            "django.server": {"handlers": ["nowhere"], "propagate": False},
             "celery.app.trace": {"level": "CRITICAL"},
             "celery.beat": {"level": "WARNING"},
             "celery.worker.strategy": {"level": "WARNING"},
-            "django.security.DisallowedHost": {"handlers": [], "propagate": False},
+            "django.security.DisallowedHost": {"handlers": ["nowhere"], "propagate": False},
             "uvicorn": {"handlers": [], "propagate": True, "level": level},
-            "uvicorn.access": {"handlers": [], "propagate": False},
+            "uvicorn.access": {"handlers": ["nowhere"], "propagate": False},
         },
     }
+
+
+def without_secrets(*, text: str) -> str:
+    """Cut the secrets of links, and tokens, out of a text."""
+    return SIGNED.sub("…", BEARER.sub(r"\1…", text))
 
 
 def without_values(*, record: logging.LogRecord) -> logging.LogRecord:

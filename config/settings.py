@@ -167,6 +167,7 @@ SPECTACULAR_SETTINGS = {
         "EntryStatus": "waitlist.models.WaitlistEntry.Status",
         "HoldStatus": "waitlist.models.Hold.Status",
         "HoldSource": "waitlist.models.Hold.Source",
+        "CallerRole": "scheduling.api.tokens.ROLES",
         "MemberRole": "accounts.models.Membership.Role",
         "InvitationRole": "accounts.models.Invitation.Role",
         "CancellationReason": "scheduling.appointments.REASONS",
@@ -174,6 +175,9 @@ SPECTACULAR_SETTINGS = {
         "FacilityKind": "scheduling.models.Facility.Kind",
         "ExceptionKind": "scheduling.models.AvailabilityException.Kind",
         "Language": "accounts.models.Language",
+        "MessageKind": "notifications.kinds.CHOICES",
+        "MessageStatus": "notifications.models.Message.Status",
+        "Channel": "notifications.models.Channel",
     },
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
@@ -181,14 +185,19 @@ SPECTACULAR_SETTINGS = {
     "COMPONENT_SPLIT_REQUEST": True,
     "SCHEMA_PATH_PREFIX": "/api/v1/",
 }
-#: How often one may: a key `name:tenant id` beside a name gives a tenant a figure of its own.
+#: How often one may: a key `name:tenant id` beside a name gives a tenant a figure of its own, for
+#: what is done there.
 RATE_LIMITS: dict[str, str] = {
     "join": "10/minute",  # per patient
     "token": "5/minute",  # per address and account
     "refresh": "30/minute",  # per address
     "offer": "30/minute",  # per address
-    "register": "5/minute",  # per address, and per mail address that is written to
+    "register": "5/minute",  # per address
     "invitation": "30/minute",  # per address
+    "message": "20/hour",  # per recipient and channel; what is more is sent later
+    "messages": "600/minute",  # per tenant and channel, likewise
+    "mail": "3/hour",  # links in mails, per mail address that is written to
+    "explain": "30/minute",  # per user
     **env.dict("RATE_LIMITS", default={}),
 }
 
@@ -200,7 +209,20 @@ PROXIES = env.int("PROXIES", default=0)
 EMAIL_CONFIG = env.email_url(
     "EMAIL_URL", default="smtp://localhost:25" if PRODUCTION else "consolemail://"
 )
-EMAIL_BACKEND = EMAIL_CONFIG["EMAIL_BACKEND"]
+# A provider's API in place of SMTP, by django-anymail, which reads what it needs as ANYMAIL_….
+EMAIL_PROVIDER = env.str("EMAIL_PROVIDER", default="")
+EMAIL_BACKEND = (
+    f"anymail.backends.{EMAIL_PROVIDER}.EmailBackend"
+    if EMAIL_PROVIDER
+    else EMAIL_CONFIG["EMAIL_BACKEND"]
+)
+ANYMAIL = {
+    name.removeprefix("ANYMAIL_"): value
+    for name, value in os.environ.items()
+    if name.startswith("ANYMAIL_")
+}
+# Whether people are told things by mail; where nobody says how, only invitations are mailed.
+EMAIL_ON = not PRODUCTION or bool(EMAIL_PROVIDER) or "EMAIL_URL" in os.environ
 EMAIL_HOST = EMAIL_CONFIG["EMAIL_HOST"]
 EMAIL_PORT = EMAIL_CONFIG["EMAIL_PORT"]
 EMAIL_HOST_USER = EMAIL_CONFIG["EMAIL_HOST_USER"]
@@ -300,6 +322,9 @@ EVENT_TASKS: dict[str, str] = {
     "*": "notifications.tasks.relay_events",
     "slot.opened": "waitlist.tasks.fill_facility",
     "waitlist.joined": "waitlist.tasks.fill_facility",
+    "waitlist.converted": "waitlist.tasks.tell_positions",
+    "waitlist.cancelled": "waitlist.tasks.tell_positions",
+    "waitlist.auto_expired": "waitlist.tasks.tell_positions",
     "block.created": "waitlist.tasks.withdraw_blocked_holds",
     "patient.updated": "waitlist.tasks.rerank_patient",
     "access.invited": "accounts.tasks.mail_invitations",
@@ -349,6 +374,7 @@ CELERY_BEAT_SCHEDULE = {
         ("waitlist", "fill_open_slots", timedelta(minutes=5), {"expire_seconds": 300}),
         ("waitlist", "withdraw_blocked_holds", timedelta(minutes=5), {"expire_seconds": 300}),
         ("waitlist", "send_hold_reminders", timedelta(minutes=5), {"expire_seconds": 300}),
+        ("waitlist", "tell_positions", timedelta(minutes=5), {"expire_seconds": 300}),
         ("waitlist", "expire_entries", timedelta(hours=1), {}),
         ("waitlist", "send_nudges", crontab(hour="10", minute="0"), {}),
         ("waitlist", "expire_nudges", crontab(hour="10", minute="0"), {}),
@@ -362,6 +388,7 @@ CELERY_BEAT_SCHEDULE = {
             {"expire_seconds": 60},
         ),
         ("notifications", "relay_events", timedelta(seconds=5), {"expire_seconds": 5}),
+        ("notifications", "retry_deliveries", timedelta(minutes=1), {"expire_seconds": 60}),
         ("accounts", "mail_invitations", timedelta(minutes=1), {"expire_seconds": 60}),
         ("accounts", "prune_idempotency_keys", crontab(hour="4", minute="10"), {}),
         ("audit", "prune_job_runs", crontab(hour="4", minute="0"), {}),

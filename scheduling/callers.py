@@ -56,8 +56,8 @@ class TokenAuthentication(JWTAuthentication):
             tenant_id, said = UUID(str(token["tenant_id"])), str(token["role"])
         except (KeyError, ValueError):
             raise AuthenticationFailed("This token names no tenant.") from None
-        caller = find(user_id=user.pk, tenant_id=tenant_id)
-        if caller is None or caller.role != said:
+        caller = find(user_id=user.pk, tenant_id=tenant_id, role=said)
+        if caller is None:
             raise AuthenticationFailed("You are no longer what this token says.")
         return user, caller
 
@@ -80,32 +80,39 @@ class PageAuthentication(SessionAuthentication):
         return (user, caller) if caller else None
 
 
-def find(*, user_id: UUID, tenant_id: UUID) -> Caller | None:
-    """Say what a user is in a tenant: what their membership says, else a patient, else nothing."""
-    members = Membership.objects.select_related("tenant")
-    member = members.filter(user=user_id, tenant=tenant_id).first()
-    if member is not None:
-        organizer = member.tenant.kind == Tenant.Kind.ORGANIZER
-        return Caller(user_id, tenant_id, Role.ORGANIZER if organizer else Role(member.role))
-    patient = Patient.objects.filter(user=user_id, tenant=tenant_id, erased_at=None).first()
-    if patient is not None:
-        return Caller(user_id, tenant_id, Role.PATIENT, patient.pk)
+def find(*, user_id: UUID, tenant_id: UUID, role: str | None = None) -> Caller | None:
+    """Say what a user is in a tenant: what their membership says, else a patient, else nothing.
+
+    With a role, they are this or nothing: so a member acts as the patient that they are, too.
+    """
+    if role != Role.PATIENT:
+        members = Membership.objects.select_related("tenant")
+        member = members.filter(user=user_id, tenant=tenant_id).first()
+        if member is not None:
+            caller = Caller(user_id, tenant_id, _role(member=member))
+            return caller if role in (None, caller.role) else None
+    if role in (None, Role.PATIENT):
+        patient = Patient.objects.filter(user=user_id, tenant=tenant_id, erased_at=None).first()
+        if patient is not None:
+            return Caller(user_id, tenant_id, Role.PATIENT, patient.pk)
     return None
 
 
-def log_in(*, email: str, password: str, tenant: str, now: datetime) -> dict[str, str]:
-    """Issue tokens to a user of a tenant, given by its slug or id.
+def log_in(
+    *, email: str, password: str, tenant: str, now: datetime, role: str | None = None
+) -> dict[str, str]:
+    """Issue tokens to a user of a tenant, given by its slug or id, as what `find` says they are.
 
     Takes the same steps, hashing a password above all, whoever asks: neither the answer nor the
     time it takes tells who has an account, or where.
 
-    :raises BadCredentials: unless all three are right.
+    :raises BadCredentials: unless all that is given is right.
     """
     place = find_tenant(name=tenant)
     user = find_user(email=email)
     right = check_password(password, user.password if user else _no_password())
     tenant_id = place.pk if place else NOBODY
-    caller = find(user_id=user.pk if user else NOBODY, tenant_id=tenant_id)
+    caller = find(user_id=user.pk if user else NOBODY, tenant_id=tenant_id, role=role)
     if user is None or not right or caller is None:
         if place is not None:
             events.record(
@@ -119,28 +126,34 @@ def log_in(*, email: str, password: str, tenant: str, now: datetime) -> dict[str
                 data={"reason": "credentials"},
             )
         raise BadCredentials("Address, password and tenant do not go together.")
-    token = _refresh_token(user=user, tenant_id=tenant_id)
+    token = _refresh_token(user=user, tenant_id=tenant_id, role=role)
     return {"access": _access(refresh=token, caller=caller, now=now), "refresh": str(token)}
 
 
 def refresh(*, token: str, now: datetime) -> dict[str, str]:
-    """Issue another access token, for what the bearer is now.
+    """Issue another access token, for what the bearer is now, or for the role they asked for.
 
-    :raises BadToken: if the token is bad, or they are nothing in its tenant any longer.
+    :raises BadToken: if the token is bad, or they are not that in its tenant any longer.
     """
     bad = BadToken("This token is not valid any longer.", field="refresh")
-    try:
-        known = RefreshToken(token)  # type: ignore[arg-type]
-        user_id, tenant_id = UUID(known["user_id"]), UUID(known["tenant_id"])
-    except (TokenError, KeyError, ValueError, TypeError):
-        raise bad from None
-    user = User.objects.filter(pk=user_id, is_active=True).first()
-    caller = find(user_id=user_id, tenant_id=tenant_id)
+    known = _read(token=token)
+    if known is None:
+        raise bad
+    user = User.objects.filter(pk=known["user_id"], is_active=True).first()
+    caller = find(
+        user_id=UUID(known["user_id"]), tenant_id=UUID(known["tenant_id"]), role=known.get("role")
+    )
     if user is None or caller is None:
         raise bad
     if known.get(api_settings.REVOKE_TOKEN_CLAIM) != get_md5_hash_password(user.password):
         raise bad
     return {"access": _access(refresh=known, caller=caller, now=now)}
+
+
+def tenant_of(*, token: str) -> UUID | None:
+    """Return the tenant that a refresh token names, if it is one of ours."""
+    known = _read(token=token)
+    return UUID(known["tenant_id"]) if known else None
 
 
 def find_user(*, email: str) -> User | None:
@@ -156,12 +169,12 @@ def find_tenant(*, name: str) -> Tenant | None:
         return Tenant.objects.filter(slug=name).first()
 
 
-def issue(*, user: User, tenant_id: UUID) -> str:
+def issue(*, user: User, tenant_id: UUID, role: str | None = None) -> str:
     """Make an access token without asking for a password, for what a user is in a tenant.
 
-    :raises BadToken: if they are nothing in it.
+    :raises BadToken: if they are nothing in it, or not that.
     """
-    caller = find(user_id=user.pk, tenant_id=tenant_id)
+    caller = find(user_id=user.pk, tenant_id=tenant_id, role=role)
     if caller is None:
         raise BadToken("This user is nothing in this tenant.")
     access = _refresh_token(user=user, tenant_id=tenant_id).access_token
@@ -169,10 +182,29 @@ def issue(*, user: User, tenant_id: UUID) -> str:
     return str(access)
 
 
-def _refresh_token(*, user: User, tenant_id: UUID) -> RefreshToken:
+def _role(*, member: Membership) -> Role:
+    if member.tenant.kind != Tenant.Kind.ORGANIZER:
+        return Role(member.role)
+    admin = member.role == Membership.Role.ADMIN
+    return Role.ORGANIZER_ADMIN if admin else Role.ORGANIZER
+
+
+def _refresh_token(*, user: User, tenant_id: UUID, role: str | None = None) -> RefreshToken:
     token = RefreshToken.for_user(user)
     token["tenant_id"] = str(tenant_id)
+    if role is not None:
+        token["role"] = role
     return token
+
+
+def _read(*, token: str) -> RefreshToken | None:
+    """Read a refresh token that is ours and is not over."""
+    try:
+        known = RefreshToken(token)  # type: ignore[arg-type]
+        UUID(known["user_id"]), UUID(known["tenant_id"])
+    except (TokenError, KeyError, ValueError, TypeError):
+        return None
+    return known
 
 
 @transaction.atomic

@@ -1,7 +1,7 @@
 """Registration: somebody becomes a patient of a tenant with a login of their own."""
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from django.db import transaction
@@ -30,11 +30,11 @@ class HasLogin(Refused):
     code = "has_login"
 
 
-def register(*, tenant: str, email: str, about: dict[str, Any], now: datetime) -> None:
+def register(*, tenant: str, email: str, now: datetime) -> None:
     """Mail somebody the link that makes them a patient; nothing else tells whether it will.
 
-    Nothing is made before they follow it, and the password is chosen then: so nobody can take an
-    address that is another's.
+    Who they are and their password is said with the link, and nothing of it before: so nobody can
+    take an address that is another's, or leave a name or a phone with it.
 
     :raises NotFound: naming `tenant`, if there is none that has patients.
     :raises ValidationError: naming each field with a bad value.
@@ -47,7 +47,6 @@ def register(*, tenant: str, email: str, about: dict[str, Any], now: datetime) -
         email=email,
         role=Invitation.Role.PATIENT,
         invited_by=None,
-        about=about,
         actor=events.SYSTEM,
         now=now,
     )
@@ -73,7 +72,7 @@ def invite(*, patient_id: UUID, invited_by: UUID, actor: Actor, now: datetime) -
         email=patient.email,
         role=Invitation.Role.PATIENT,
         patient_id=patient.pk,
-        about={"name": patient.name, "phone": patient.phone, "language": patient.language},
+        language=patient.language,
         invited_by=invited_by,
         actor=actor,
         now=now,
@@ -82,9 +81,13 @@ def invite(*, patient_id: UUID, invited_by: UUID, actor: Actor, now: datetime) -
 
 @transaction.atomic
 def accept(
-    *, token: str, password: str, now: datetime, name: str = "", role: str | None = None
-) -> Accepted:
+    *, token: str, password: str, now: datetime, about: Mapping[str, str] | None = None,
+    role: str | None = None,
+) -> Accepted:  # fmt: skip
     """Use an invitation: of a member, or of a patient, who is then this user. Locks patient.
+
+    `about` is their name, phone and language. Who registers is a new patient, whatever others of
+    the same address there are: that they are one of these is for staff to say, by an invitation.
 
     :raises InvitationOver: as `invitations.accept`, or if the patient has another address now.
     :raises AlreadyMember, ValidationError: as `invitations.accept`.
@@ -93,7 +96,11 @@ def accept(
     """
     # The patient before the invitation, as `invite` does.
     patient = _invited(invitation=invitations.read(token=token, now=now))
-    accepted = invitations.accept(token=token, password=password, now=now, name=name, role=role)
+    said = dict(about or {})
+    known = {"name": patient.name, "phone": patient.phone} if patient else {}
+    accepted = invitations.accept(
+        token=token, password=password, now=now, about=known | said, role=role
+    )
     invitation, user = accepted.invitation, accepted.user
     if invitation.role != Invitation.Role.PATIENT:
         return accepted
@@ -110,8 +117,8 @@ def accept(
                 user=user,
                 name=user.name,
                 email=user.email,
-                phone=invitation.phone,
-                language=invitation.language,
+                phone=said.get("phone", ""),
+                language=said.get("language") or user.language,
             )
         )
     return accepted

@@ -69,7 +69,7 @@ def lock_for_claim(*, slot_ids: Collection[UUID], patient_id: UUID | None = None
     :raises NotFound: if a slot is not there, or the patient is not one of the slots' tenant, or
         was erased.
     """
-    sql.run(app="scheduling", name="lock_providers", params={"slots": sql.array(ids=slot_ids)})
+    sql.run(app="scheduling", name="lock_providers", params={"slots": sql.array(values=slot_ids)})
     patient = None
     if patient_id is not None:
         known = patients.known().filter(pk=patient_id)
@@ -86,7 +86,7 @@ def lock_for_claim(*, slot_ids: Collection[UUID], patient_id: UUID | None = None
 def lock_many_for_claim(*, slot_ids: Collection[str]) -> None:
     """Lock the slots' providers, then the slots, and read nothing."""
     for name in ("lock_providers", "lock_slots"):
-        sql.run(app="scheduling", name=name, params={"slots": sql.array(ids=slot_ids)})
+        sql.run(app="scheduling", name=name, params={"slots": sql.array(values=slot_ids)})
 
 
 def lock(*, slot_ids: Collection[UUID]) -> list[Slot]:

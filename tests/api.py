@@ -11,16 +11,23 @@ from scheduling.models import Patient
 from tests.factories import MembershipFactory, PatientFactory, UserFactory
 
 BASE = "/api/v1/"
+# What a member of an organizer is called there.
+MEMBERS: dict[str, str] = {
+    Role.ORGANIZER: Membership.Role.STAFF,
+    Role.ORGANIZER_ADMIN: Membership.Role.ADMIN,
+}
 
 
 class Api(APIClient):
     """Sends and gets JSON below /api/v1/, as one user of one tenant; `user` is nobody's if None."""
 
-    def __init__(self, *, user: User | None = None, tenant: Tenant | None = None) -> None:
+    def __init__(
+        self, *, user: User | None = None, tenant: Tenant | None = None, role: str | None = None
+    ) -> None:
         super().__init__()
         self.user = user
         if user is not None and tenant is not None:
-            token = callers.issue(user=user, tenant_id=tenant.pk)
+            token = callers.issue(user=user, tenant_id=tenant.pk, role=role)
             self.credentials(HTTP_AUTHORIZATION=f"Bearer {token}")
 
     def generic(self, method: str, path: Any, *args: Any, **kwargs: Any) -> Any:
@@ -40,8 +47,7 @@ def log_in(*, tenant: Tenant, role: Role | str) -> Api:
     if role == Role.PATIENT:
         PatientFactory.create(tenant=tenant, user=user)
     else:
-        said = Membership.Role.STAFF if role == Role.ORGANIZER else role
-        MembershipFactory.create(tenant=tenant, user=user, role=said)
+        MembershipFactory.create(tenant=tenant, user=user, role=MEMBERS.get(role, role))
     return Api(user=user, tenant=tenant)
 
 

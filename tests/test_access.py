@@ -15,12 +15,14 @@ from django.conf import settings
 from django.db import transaction
 
 from accounts import invitations, routes
-from accounts.models import Tenant
+from accounts.models import Membership, Tenant
 from accounts.roles import ROUTES, Role, roles
 from accounts.routes import Route
 from audit import clock
 from audit.events import SYSTEM
 from config import docs
+from notifications import nudges, relay, templates, unsubscribes
+from notifications.models import Message
 from scheduling import appointments
 from scheduling.models import Slot
 from tests.api import Api, log_in, patient_of
@@ -59,7 +61,7 @@ def make_place() -> Place:
     tenant = facility.tenant
     organizers = TenantFactory.create(kind=Tenant.Kind.ORGANIZER)
     apis = {
-        role: log_in(tenant=organizers if role == Role.ORGANIZER else tenant, role=role)
+        role: log_in(tenant=organizers if role.startswith("organizer") else tenant, role=role)
         for role in Role
     }
     patient = patient_of(api=apis[Role.PATIENT])
@@ -85,7 +87,8 @@ def make_place() -> Place:
     offered = join()
     hold = invites.invite(slot_id=slot(15).pk, entry_id=offered.pk, actor=SYSTEM, now=clock.now())
     invitation = invitations.invite(
-        tenant_id=tenant.pk, email=f"new@{tenant.slug}.example", role="staff", invited_by=None,
+        tenant_id=tenant.pk, email=f"new@{tenant.slug}.example", role="staff",
+        invited_by=Membership.objects.get(tenant=tenant, role="admin").user_id,
         actor=SYSTEM, now=clock.now(),
     )  # fmt: skip
     at = {"facility": facility, "provider": provider}
@@ -104,6 +107,16 @@ def make_place() -> Place:
         "appointment": appointment,
         "waitlist": offered,
         "hold": hold,
+        "template": templates.add(
+            tenant_id=tenant.pk, kind="waitlist.joined", channel="sms", language="en", body="Hello"
+        ),
+    }
+    relay.relay(limit=1000, now=clock.now())
+    told = Message.objects.filter(patient=patient)
+    rows |= {
+        "inbox": told.filter(channel="in_app")[0],
+        "delivery": told.filter(status="queued")[0],
+        "message": told.filter(kind="waitlist.joined", channel="email")[0],
     }
     return Place(tenant, apis, rows)
 
@@ -131,6 +144,8 @@ def fill(*, route: Route, place: Place) -> str:
 TOKENS: Mapping[str, Callable[[Place], str]] = {
     "invitation": lambda place: invitations.token(invitation=place.rows["invitation"]),
     "offer": lambda place: offers.sign(hold_id=place.rows["hold"].pk),
+    "unsubscribe": lambda place: unsubscribes.sign(message=place.rows["message"]),
+    "nudge": lambda place: nudges.url(entry_id=place.rows["waitlist"].pk).rpartition("/")[2],
 }
 
 
@@ -140,6 +155,13 @@ PASSING: Mapping[str, Callable[[Place], dict[str, Any]]] = {
     "appointment-invite": lambda place: {"reason": "patient_request"},
     "waitlist-still-interested": lambda place: {"interested": True},
     "waitlist-promote": lambda place: {"slot": str(place.rows["slot"].pk)},
+    "template-list": lambda place: {
+        "facility": str(place.rows["facility"].pk),
+        "kind": "waitlist.joined",
+        "channel": "sms",
+        "language": "fr",
+        "body": "Bonjour",
+    },
 }
 
 
@@ -265,6 +287,7 @@ BODIES: Mapping[str, tuple[str, Callable[[Place], dict[str, Any]]]] = {
     "exception facility": ("availability-exceptions/", lambda p: {"facility": p.rows["facility"]}),
     "exception provider": ("availability-exceptions/", lambda p: {"provider": p.rows["provider"]}),
     "block facility": ("time-blocks/", lambda p: {"facility": p.rows["facility"]}),
+    "template facility": ("templates/", lambda p: {"facility": p.rows["facility"]}),
     "block provider": ("time-blocks/", lambda p: {"provider": p.rows["provider"]}),
 }
 
@@ -283,6 +306,7 @@ def test_another_tenants_id_in_a_body_is_not_there_and_named(own: Place, case: s
             "facility": own.rows["facility"], "provider": own.rows["provider"],
             "date": "2099-01-01", "kind": "closed",
         },
+        "templates/": PASSING["template-list"](own),
         "time-blocks/": {
             "facility": own.rows["facility"], "provider": own.rows["provider"],
             "starts_at": "2099-01-01T09:00:00Z", "ends_at": "2099-01-01T10:00:00Z",
@@ -293,7 +317,7 @@ def test_another_tenants_id_in_a_body_is_not_there_and_named(own: Place, case: s
         name: str(value.pk) if hasattr(value, "pk") else value
         for name, value in {**body, field: row}.items()
     }
-    response = own.apis[Role.STAFF].post(path, values, format="json")
+    response = own.apis[Role.ADMIN].post(path, values, format="json")
     assert response.status_code == 404, response.content
     assert [error["field"] for error in response.json()["errors"]] == [field]
 

@@ -66,20 +66,32 @@ def is_long(*, policy: WaitlistPolicy) -> bool:
     return bool(waiting > WHOLE)
 
 
-def first(*, policy: WaitlistPolicy, limit: int) -> list[Id]:
-    """Return the first entries of a facility's queue.
+def find_first(
+    *, board: Board, policy: WaitlistPolicy, now: datetime, limit: int
+) -> list[Candidate]:
+    """Find who of the first of a facility's queue fits what, in the order of the run.
 
-    For `max_fill` also what else the same people wait for here.
+    For `max_fill` also by what else the same people wait for here.
     """
-    params = {**_queue(policy), "limit": limit, "kin": is_full(policy=policy)}
-    return [entry for (entry,) in sql.run(app="waitlist", name="first_entries", params=params)]
+    if not is_full(policy=policy):
+        return find(board=board, policy=policy, now=now, limit=limit)
+    rows = sql.run(app="waitlist", name="first_entries", params={**_queue(policy), "limit": limit})
+    return find(board=board, policy=policy, now=now, entries=[entry for (entry,) in rows])
 
 
 def find(
-    *, board: Board, policy: WaitlistPolicy, now: datetime, entries: Collection[Id] | None = None
+    *,
+    board: Board,
+    policy: WaitlistPolicy,
+    now: datetime,
+    entries: Collection[Id] | None = None,
+    limit: int | None = None,
 ) -> list[Candidate]:
-    """Find who of those who wait, or of the given entries, fits what, in the order of the run."""
-    loaded = load(policy=policy, now=now, entries=entries)
+    """Find who of those whom `load` reads fits what, in the order of the run."""
+    loaded = load(policy=policy, now=now, entries=entries, limit=limit)
+    if limit is not None:
+        loaded = list(loaded)
+        entries = [entry.id for entry in loaded]
     bars = find_bars(board=board, policy=policy, entries=entries)
     return [
         Candidate(entry.id, entry.version, entry.requester, levels)
@@ -89,16 +101,23 @@ def find(
 
 
 def load(
-    *, policy: WaitlistPolicy, now: datetime, entries: Collection[Id] | None = None
-) -> Iterator[Entry]:
-    """Read those who wait, or the given entries as far as they do, in the order of the run."""
-    params = {**_queue(policy), "entries": _array(entries), "now": now}
+    *,
+    policy: WaitlistPolicy,
+    now: datetime,
+    entries: Collection[Id] | None = None,
+    limit: int | None = None,
+) -> Iterable[Entry]:
+    """Read those who wait, in the order of the run.
+
+    All, or the given entries as far as they wait, or up to `limit` the first of the facility's own.
+    """
+    params = {**_queue(policy), "entries": _array(entries), "limit": limit, "now": now}
     return _entries(sql.run(app="waitlist", name="load_entries", params=params))
 
 
 def stream(*, policy: WaitlistPolicy, now: datetime) -> Iterator[Entry]:
     """Read those who wait, however many, a few thousand at a time; in a transaction."""
-    params = {**_queue(policy), "entries": None, "now": now}
+    params = {**_queue(policy), "entries": None, "limit": None, "now": now}
     return _entries(sql.stream(app="waitlist", name="load_entries", params=params))
 
 
@@ -115,13 +134,32 @@ def find_bars(
     rows = sql.run(
         app="waitlist",
         name="find_bars",
-        params={**_queue(policy), "slots": sql.array(ids=board.bit), "entries": _array(entries)},
+        params={**_queue(policy), "slots": sql.array(values=board.bit), "entries": _array(entries)},
     )
     bars: dict[Id, dict[str, int]] = {}
     for entry, slot, rule in rows:
         mine = bars.setdefault(entry, {})
         mine[rule] = mine.get(rule, 0) | board.bit[slot]
     return bars
+
+
+def find_awaited(*, board: Board, policy: WaitlistPolicy, now: datetime) -> int:
+    """Find the slots, as bits, that somebody would fit who only is busy at the time.
+
+    That may end at any moment, elsewhere and without a word to the queue.
+    """
+    bars = {
+        entry: barred
+        for entry, barred in find_bars(board=board, policy=policy).items()
+        if barred.pop("patient_busy", 0)
+    }
+    if not bars:
+        return 0
+    awaited = 0
+    for entry in load(policy=policy, now=now, entries=bars):
+        for _, fitted in board.fits(entry=entry, bars=bars[entry.id]):
+            awaited |= fitted
+    return awaited
 
 
 def walk(*, board: Board, policy: WaitlistPolicy, now: datetime) -> list[Candidate]:
@@ -196,7 +234,7 @@ def _walk(*, board: Board, slot: Slot, policy: WaitlistPolicy, kind: _Kind, limi
         name="walk_visitors" if kind.visitors else "walk_queue",
         params={
             **_queue(policy),
-            "services": sql.array(ids=(one or NO_SERVICE for one in board.services(slot))),
+            "services": sql.array(values=(one or NO_SERVICE for one in board.services(slot))),
             "provider": slot.provider,
             "weekday": int(slot.weekday),
             "part_of_day": slot.part_of_day,
@@ -220,4 +258,4 @@ def _queue(policy: WaitlistPolicy) -> dict[str, UUID]:
 
 
 def _array(ids: Collection[Id] | None) -> str | None:
-    return None if ids is None else sql.array(ids=ids)
+    return None if ids is None else sql.array(values=ids)

@@ -52,19 +52,20 @@ def read(*, token: str) -> Hold:
 
     :raises BadLink: if the token is not one of ours.
     """
-    try:
-        name = _signer.unsign(token)
-        hold_id = UUID(bytes=urlsafe_b64decode(f"{name}=="))
-    except (BadSignature, ValueError):
-        raise BadLink("There is no offer with this link.", field="token") from None
     found = Hold.objects.select_related(
         "facility", "slot__provider", "slot__service", "entry__appointment__provider",
         "entry__appointment__service", "entry__service",
     )  # fmt: skip
-    hold = found.filter(pk=hold_id).first()
+    hold = found.filter(pk__in=_hold_ids(token=token)).first()
     if hold is None:
         raise BadLink("There is no offer with this link.", field="token")
     return hold
+
+
+def tenant_of(*, token: str) -> UUID | None:
+    """Return whose hold a token names, if it is one of ours."""
+    found = Hold.objects.filter(pk__in=_hold_ids(token=token))
+    return found.values_list("tenant", flat=True).first()
 
 
 def describe(*, hold: Hold, now: datetime) -> Offer:
@@ -92,3 +93,12 @@ def describe(*, hold: Hold, now: datetime) -> Offer:
         starts_at=shown.period.lower,
         ends_at=shown.period.upper,
     )
+
+
+def _hold_ids(*, token: str) -> list[UUID]:
+    """Read the id that a token names; none if it is not one of ours."""
+    try:
+        name = _signer.unsign(token)
+        return [UUID(bytes=urlsafe_b64decode(f"{name}=="))]
+    except (BadSignature, ValueError):
+        return []

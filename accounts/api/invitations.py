@@ -55,12 +55,9 @@ class InvitationsView(RowsView):
         """Invite somebody to be a member; the link is mailed to them alone."""
         body = NewInvitationSerializer(data=request.data)
         body.is_valid(raise_exception=True)
-        given = dict(body.validated_data)
         row = invitations.invite(
+            **body.validated_data,
             tenant_id=self.caller.tenant_id,
-            email=given.pop("email"),
-            role=given.pop("role"),
-            about=given,
             invited_by=self.caller.user_id,
             actor=self.caller.actor,
             now=clock.now(),

@@ -9,13 +9,13 @@ from rest_framework.response import Response
 
 from accounts import invitations, limits, rows
 from accounts.bodies import Body
-from accounts.invitations import Accepted, InvitationOver
+from accounts.invitations import InvitationOver
 from accounts.members import AlreadyMember
 from accounts.models import Invitation, Language, phone_validator
 from accounts.views import ApiView
 from audit import clock
 from audit.errors import NotFound
-from scheduling import registration, scopes
+from scheduling import callers, registration, scopes
 from scheduling.api.tokens import OpenView
 from scheduling.registration import HasLogin, NoAddress
 
@@ -23,29 +23,27 @@ from scheduling.registration import HasLogin, NoAddress
 class RegistrationSerializer(Body):
     tenant = serializers.CharField(max_length=50, help_text="slug or id")
     email = serializers.EmailField(max_length=254)
-    name = serializers.CharField(max_length=200)
-    phone = serializers.CharField(
-        max_length=16, required=False, allow_blank=True, validators=[phone_validator]
-    )
-    language = serializers.ChoiceField(choices=Language.choices, required=False)
 
 
 class SentSerializer(serializers.Serializer[dict[str, str]]):
     detail = serializers.CharField()
 
 
-class ConfirmationSerializer(Body):
-    token = serializers.CharField(max_length=500, help_text="from the link in the mail")
-    password = serializers.CharField(
-        max_length=128, trim_whitespace=False, help_text="a new one, or that of your account"
-    )
-
-
 class AcceptSerializer(Body):
+    """The password of one's account, or of a new one with what is said of oneself."""
+
     password = serializers.CharField(
         max_length=128, trim_whitespace=False, help_text="a new one, or that of your account"
     )
-    name = serializers.CharField(max_length=200, required=False, allow_blank=True)
+    name = serializers.CharField(
+        max_length=200, required=False, help_text="needed where there is no account yet"
+    )
+    phone = serializers.CharField(max_length=16, required=False, validators=[phone_validator])
+    language = serializers.ChoiceField(choices=Language.choices, required=False)
+
+
+class ConfirmationSerializer(AcceptSerializer):
+    token = serializers.CharField(max_length=500, help_text="from the link in the mail")
 
 
 class OfferedSerializer(serializers.ModelSerializer[Invitation]):
@@ -70,14 +68,12 @@ class RegisterView(OpenView):
     @extend_schema(request=RegistrationSerializer, responses={202: SentSerializer})
     def post(self, request: Request) -> Response:
         """Ask to be a patient; the answer does not tell whether the address has an account."""
-        limits.check(limit="register", who=limits.address(request=request))
         body = RegistrationSerializer(data=request.data)
         body.is_valid(raise_exception=True)
-        given = dict(body.validated_data)
-        limits.check(limit="register", who=f"mail:{given['email'].casefold()}")
-        registration.register(
-            tenant=given.pop("tenant"), email=given.pop("email"), about=given, now=clock.now()
-        )
+        place = callers.find_tenant(name=body.validated_data["tenant"])
+        address = limits.address(request=request)
+        limits.check(limit="register", who=address, tenant=place.pk if place else None)
+        registration.register(**body.validated_data, now=clock.now())
         return Response({"detail": "Follow the link in the mail that you get."}, status=202)
 
 
@@ -87,13 +83,12 @@ class ConfirmView(OpenView):
     @extend_schema(request=ConfirmationSerializer, responses={201: JoinedSerializer})
     def post(self, request: Request) -> Response:
         """Become a patient by the link of one's registration."""
-        limits.check(limit="invitation", who=limits.address(request=request))
         body = ConfirmationSerializer(data=request.data)
         body.is_valid(raise_exception=True)
-        done = registration.accept(
-            **body.validated_data, role=Invitation.Role.PATIENT, now=clock.now()
+        given = dict(body.validated_data)
+        return _join(
+            request=request, token=given.pop("token"), given=given, role=Invitation.Role.PATIENT
         )
-        return _joined(done)
 
 
 class AcceptView(OpenView):
@@ -105,16 +100,15 @@ class AcceptView(OpenView):
     @extend_schema(responses=OfferedSerializer)
     def get(self, request: Request, token: str) -> Response:
         """Say what one is invited to."""
-        limits.check(limit="invitation", who=limits.address(request=request))
+        _count(request=request, token=token)
         return Response(OfferedSerializer(invitations.read(token=token, now=clock.now())).data)
 
     @extend_schema(request=AcceptSerializer, responses={201: JoinedSerializer})
     def post(self, request: Request, token: str) -> Response:
         """Join the tenant; the link then counts no longer."""
-        limits.check(limit="invitation", who=limits.address(request=request))
         body = AcceptSerializer(data=request.data)
         body.is_valid(raise_exception=True)
-        return _joined(registration.accept(token=token, **body.validated_data, now=clock.now()))
+        return _join(request=request, token=token, given=dict(body.validated_data))
 
 
 class PatientInviteView(ApiView):
@@ -133,7 +127,23 @@ class PatientInviteView(ApiView):
         return Response({"detail": "The link is in the mail."}, status=202)
 
 
-def _joined(accepted: Accepted) -> Response:
+def _count(*, request: Request, token: str) -> None:
+    """:raises Throttled: if too many links were used from the address of the request."""
+    limits.check(
+        limit="invitation",
+        who=limits.address(request=request),
+        tenant=invitations.tenant_of(token=token),
+    )
+
+
+def _join(
+    *, request: Request, token: str, given: dict[str, str], role: str | None = None
+) -> Response:
+    """Use a link; `given` is the password, and what they say of themselves."""
+    _count(request=request, token=token)
+    accepted = registration.accept(
+        token=token, password=given.pop("password"), about=given, role=role, now=clock.now()
+    )
     invitation = accepted.invitation
     return Response(
         {

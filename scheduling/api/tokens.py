@@ -14,11 +14,18 @@ from accounts.views import ApiView
 from audit import clock
 from scheduling import callers
 
+ROLES = [one.value for one in Role if one != Role.NONE]
+
 
 class CredentialsSerializer(Body):
     email = serializers.CharField(max_length=254)
     password = serializers.CharField(max_length=128, trim_whitespace=False)
     tenant = serializers.CharField(max_length=50, help_text="slug or id")
+    role = serializers.ChoiceField(
+        choices=ROLES,
+        required=False,
+        help_text="to act as this alone; a member who is a patient, too, asks to be `patient`",
+    )
 
 
 class TokensSerializer(serializers.Serializer[dict[str, str]]):
@@ -42,7 +49,7 @@ class MeSerializer(serializers.Serializer[User]):
     tenant = serializers.UUIDField()
     tenant_slug = serializers.SlugField()
     tenant_name = serializers.CharField()
-    role = serializers.ChoiceField(choices=[one.value for one in Role if one != Role.NONE])
+    role = serializers.ChoiceField(choices=ROLES)
     patient = serializers.UUIDField(allow_null=True)
 
 
@@ -59,14 +66,17 @@ class TokenView(OpenView):
     @extend_schema(request=CredentialsSerializer, responses=TokensSerializer)
     def post(self, request: Request) -> Response:
         """Log in to a tenant; what is wrong with bad credentials is not told."""
-        limits.check(limit="token", who=f"address:{limits.address(request=request)}")
         body = CredentialsSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         given = body.validated_data
+        place = callers.find_tenant(name=given["tenant"])
+        tenant = place.pk if place else None
+        address = f"address:{limits.address(request=request)}"
+        limits.check(limit="token", who=address, tenant=tenant)
         # By who is meant: an address is spelled in many ways, and a tenant by its slug or id.
         user = callers.find_user(email=given["email"])
         who = f"user:{user.pk}" if user else f"mail:{given['email'].casefold()}"
-        limits.check(limit="token", who=who)
+        limits.check(limit="token", who=who, tenant=tenant)
         return Response(callers.log_in(**given, now=clock.now()))
 
 
@@ -76,10 +86,12 @@ class RefreshView(OpenView):
     @extend_schema(request=RefreshSerializer, responses=AccessSerializer)
     def post(self, request: Request) -> Response:
         """Get another access token, for what one is in the tenant now."""
-        limits.check(limit="refresh", who=limits.address(request=request))
         body = RefreshSerializer(data=request.data)
         body.is_valid(raise_exception=True)
-        return Response(callers.refresh(token=body.validated_data["refresh"], now=clock.now()))
+        token = body.validated_data["refresh"]
+        address = limits.address(request=request)
+        limits.check(limit="refresh", who=address, tenant=callers.tenant_of(token=token))
+        return Response(callers.refresh(token=token, now=clock.now()))
 
 
 class MeView(ApiView):

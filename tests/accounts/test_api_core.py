@@ -3,6 +3,7 @@
 import threading
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.db import connection, connections
@@ -281,15 +282,19 @@ def test_parallel_twins_make_one_row(facility: Facility, staff: Api) -> None:
 
 @pytest.mark.django_db
 def test_a_limit_counts_in_valkey(settings: Settings) -> None:
-    settings.RATE_LIMITS = {"token": "2/minute", "token:big": "9/minute"}
-    for _ in range(2):
-        limits.check(limit="token", who="somebody")
+    small, big = uuid4(), uuid4()
+    settings.RATE_LIMITS = {"token": "2/minute", f"token:{big}": "9/minute"}
+    for tenant in (None, small):  # who have no share of their own share one
+        limits.check(limit="token", who="somebody", tenant=tenant)
     with pytest.raises(Throttled) as refused:
-        limits.check(limit="token", who="somebody")
+        limits.check(limit="token", who="somebody", tenant=small)
     assert 1 <= vars(refused.value)["wait"] <= 60
-    limits.check(limit="token", who="somebody else")
+    limits.check(limit="token", who="somebody else", tenant=None)
     for _ in range(9):
-        limits.check(limit="token", who="somebody", share="big")
+        limits.check(limit="token", who="somebody", tenant=big)
+    assert limits.count(limit="token", who="somebody", tenant=big)
+    limits.forget(limit="token", who="somebody", tenant=big)
+    assert not limits.count(limit="token", who="somebody", tenant=big)
 
 
 @pytest.mark.django_db
@@ -299,7 +304,8 @@ def test_without_valkey_requests_pass_and_it_is_logged(
     settings.REDIS_URL = "unix:///nowhere/valkey.sock?db=0"
     settings.RATE_LIMITS = {"token": "1/minute"}
     for _ in range(3):
-        limits.check(limit="token", who="somebody")
+        limits.check(limit="token", who="somebody", tenant=None)
+        limits.forget(limit="token", who="somebody", tenant=None)
     assert "requests are not counted" in caplog.text
     assert "somebody" not in caplog.text
 

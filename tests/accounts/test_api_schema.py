@@ -101,6 +101,28 @@ def refusals(kind: type[Refused]) -> Iterator[type[Refused]]:
             yield from refusals(one)
 
 
+def test_an_answer_has_all_its_members(schema: dict[str, Any]) -> None:
+    """So that a client that is made from the schema need not ask whether they are there."""
+    for name, one in schema["components"]["schemas"].items():
+        if not name.endswith("Request") and name != "Problem":
+            assert set(one.get("required", ())) == set(one.get("properties", ())), name
+
+
+def test_what_is_limited_says_so(schema: dict[str, Any]) -> None:
+    limited = {
+        operation["operationId"]
+        for _, _, operation in operations(schema)
+        if "throttled" in operation["responses"].get("429", {}).get("content", {}).get(
+            "application/problem+json", {"examples": {}}
+        )["examples"]
+    }  # fmt: skip
+    assert limited == {
+        "token", "token_refresh", "register", "register_confirm", "get_invitation_accept",
+        "invitation_accept", "get_offer", "offer_accept", "offer_decline", "create_waitlist",
+        "get_slot_explain", "get_waitlist_explain",
+    }  # fmt: skip
+
+
 def test_every_parameter_is_described(schema: dict[str, Any]) -> None:
     for path, _, operation in operations(schema):
         for parameter in operation.get("parameters", ()):

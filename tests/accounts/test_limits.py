@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from django.conf import settings
@@ -18,8 +19,10 @@ from accounts.roles import Role
 from tests.api import Api, log_in
 from tests.factories import FacilityFactory
 
+SMALL, LARGE = UUID(int=1), UUID(int=2)
 WORKER = """
 import sys
+from uuid import UUID
 import django
 django.setup()
 from accounts import limits
@@ -29,7 +32,7 @@ sys.stdin.readline()
 passed = 0
 for _ in range(20):
     try:
-        limits.check(limit="join", who="somebody", share=sys.argv[1])
+        limits.check(limit="join", who="somebody", tenant=UUID(sys.argv[1]))
         passed += 1
     except Throttled:
         pass
@@ -45,19 +48,19 @@ def _uncounted(settings: Settings) -> Iterator[None]:
         valkey.flushdb()
 
 
-def passed_by_processes(*shares: str) -> list[int]:
-    """Let a process for each share ask 20 times, all at once; return how often each passed."""
+def passed_by_processes(*tenants: UUID) -> list[int]:
+    """Let a process for each tenant ask 20 times, all at once; return how often each passed."""
     given = {
         "DJANGO_SETTINGS_MODULE": "config.settings",
-        "RATE_LIMITS": "join=15/minute,join:large=30/minute",
+        "RATE_LIMITS": f"join=15/minute,join:{LARGE}=30/minute",
     }
     workers = [
         subprocess.Popen(
-            [sys.executable, "-c", WORKER, share],
+            [sys.executable, "-c", WORKER, str(tenant)],
             cwd=Path(settings.BASE_DIR), env={**os.environ, **given}, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )
-        for share in shares
+        for tenant in tenants
     ]  # fmt: skip
     for worker in workers:
         assert worker.stdout is not None
@@ -71,11 +74,11 @@ def passed_by_processes(*shares: str) -> list[int]:
 
 def test_two_processes_count_together() -> None:
     """15 of 40 pass, whoever asked; by themselves each would let 15 pass."""
-    assert sum(passed_by_processes("small", "small")) == 15
+    assert sum(passed_by_processes(SMALL, SMALL)) == 15
 
 
 def test_a_tenants_own_share_holds_across_processes_too() -> None:
-    assert sum(passed_by_processes("large", "large")) == 30
+    assert sum(passed_by_processes(LARGE, LARGE)) == 30
 
 
 @pytest.mark.django_db

@@ -6,6 +6,9 @@ from typing import Any, cast
 
 import redis
 from django.conf import settings
+from django.core.cache import cache
+
+from audit import events
 
 QUEUES = tuple(queue.name for queue in settings.CELERY_TASK_QUEUES)
 
@@ -25,6 +28,7 @@ def messages() -> list[tuple[str, str, list[Any]]]:
 
 def empty() -> None:
     """Throw all messages away."""
+    cache.delete(events.HURRIED)
     client = _client()
     client.delete(*QUEUES, "unacked", "unacked_index", "unacked_mutex")
     client.close()

@@ -13,6 +13,7 @@ from pytest_django import DjangoCaptureOnCommitCallbacks
 from audit import events, sql
 from audit.events import Actor, UnknownFact
 from audit.models import Event, Unrelayed
+from notifications import tasks
 from scheduling import appointments, blocks
 from tests.audit import broker
 from tests.waitlist import worlds
@@ -249,6 +250,16 @@ def test_a_commit_sends_what_a_rollback_does_not() -> None:
         _record()
     sent = [task for _, task, _ in broker.messages()]
     assert sent == ["waitlist.tasks.fill_facility", RELAY]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_while_a_relay_is_on_its_way_no_other_is_sent() -> None:
+    for _ in range(3):
+        _record("slot.retired")
+    assert broker.messages() == [("notifications", RELAY, [])]
+    assert tasks.relay_events() == {"events": 3}
+    _record("slot.retired")
+    assert broker.messages() == [("notifications", RELAY, [])] * 2
 
 
 @pytest.mark.usefixtures("broker_away")

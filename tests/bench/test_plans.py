@@ -1,18 +1,24 @@
 """How PostgreSQL runs the statements of the fill, on tables that are full: by which indexes."""
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from functools import partial
+from inspect import signature
 from typing import Any
 
 import pytest
 from django.db import connection
 
 from audit import sql
+from audit.events import SYSTEM
 from bench import worlds
 from bench.worlds import NOW
-from scheduling.models import Facility, Slot
-from waitlist import candidates, fill
-from waitlist.models import WaitlistEntry, WaitlistPolicy
+from scheduling import appointments, blocks
+from scheduling.models import Appointment, Facility, Patient, Slot
+from waitlist import candidates, entries, fill, holds, ranking
+from waitlist.models import Hold, WaitlistEntry, WaitlistPolicy
 
 #: Tables that are too long to be read from end to end.
 LONG = {
@@ -68,10 +74,10 @@ def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from _nodes(part)
 
 
-def _explain(name: str, params: dict[str, Any]) -> tuple[set[str], set[str]]:
+def _explain(statement: str, params: Any) -> tuple[set[str], set[str]]:
     """Return the indexes that a statement uses, and the long tables that it reads whole."""
     with connection.cursor() as cursor:
-        cursor.execute(f"EXPLAIN (FORMAT JSON) {sql.text(app='waitlist', name=name)}", params)
+        cursor.execute(f"EXPLAIN (FORMAT JSON) {statement}", params)
         found = cursor.fetchone()[0]
     [plan] = json.loads(found) if isinstance(found, str) else found
     nodes = list(_nodes(plan["Plan"]))
@@ -88,6 +94,7 @@ def _params(policy: WaitlistPolicy) -> dict[str, Any]:
     [slot] = fill.load_slots(slot_ids=[str(slots[0])], policy=policy)
     return {
         "facility": policy.facility_id,
+        "facilities": [policy.facility_id],
         "tenant": policy.tenant_id,
         "now": NOW,
         "after": NOW + policy.min_notice,
@@ -95,13 +102,12 @@ def _params(policy: WaitlistPolicy) -> dict[str, Any]:
         "last": NOW + policy.look_ahead,
         "revision": 0,
         "visitors_revision": 0,
-        "slots": sql.array(ids=slots),
-        "entries": sql.array(ids=entries),
+        "slots": sql.array(values=slots),
+        "entries": sql.array(values=entries),
         "claimable": True,
         "timezone": "Europe/London",
         "limit": 40,
-        "kin": True,
-        "services": sql.array(ids=[candidates.NO_SERVICE]),
+        "services": sql.array(values=[candidates.NO_SERVICE]),
         "provider": slot.provider,
         "start": candidates.at(microseconds=slot.start),
         "end": candidates.at(microseconds=slot.end),
@@ -109,37 +115,143 @@ def _params(policy: WaitlistPolicy) -> dict[str, Any]:
         "part_of_day": "morning",
         "provider_matches": True,
         "days_match": True,
-        "versions": sql.array(ids=[1] * 40),
-        "scores": sql.array(ids=[100] * 40),
-        "deadlines": [NOW] * 40,
+        "versions": sql.array(values=[1] * 40),
+        "scores": sql.array(values=[100] * 40),
+        "deadlines": sql.array(values=[NOW.isoformat()] * 40),
         "source": "scan",
         "actor_type": "system",
         "actor_id": None,
     }
 
 
-#: Statement, whether of all who wait, and indexes by which it runs.
-PLANS: list[tuple[str, bool, set[str]]] = [
-    ("find_fillable", False, {"slot_open", "slot_open_changed"}),
-    ("find_open_slots", False, {"slot_open"}),
-    ("load_slots", False, {"scheduling_slot_pkey", "slot_provider_claimed_once"}),
-    ("first_entries", False, {"entry_status_priority"}),
-    ("count_waiting", True, {"entry_visitors"}),
-    ("load_entries", False, set()),
-    ("load_entries", True, {"entry_visitors"}),
-    ("find_bars", False, {"hold_slot"}),
-    ("find_bars", True, {"hold_slot", "entry_visitors"}),
-    ("walk_queue", False, {"entry_queue"}),
-    ("walk_visitors", False, {"entry_visitors"}),
-    ("note_dry", False, {"slot_open"}),
-    ("note_fruitless", False, {"scheduling_slot_pkey"}),
-    ("write_offers", False, {"waitlist_waitlistentry_pkey", "scheduling_slot_pkey", "hold_slot"}),
+FIRST: dict[str, Any] = {"entries": None}
+WHOLE: dict[str, Any] = {"entries": None, "limit": None}
+
+#: Statement, parameters that differ, and indexes by which it runs.
+PLANS: list[tuple[str, dict[str, Any], set[str]]] = [
+    ("find_opened", {}, {"slot_open_changed"}),
+    ("find_fillable", {}, {"entry_facility", "entry_visitors"}),
+    ("find_open_slots", {}, {"slot_open"}),
+    ("load_slots", {}, {"scheduling_slot_pkey", "slot_provider_claimed_once"}),
+    ("first_entries", {}, {"entry_status_priority"}),
+    ("count_waiting", WHOLE, {"entry_visitors"}),
+    ("load_entries", {}, set()),
+    ("load_entries", FIRST, {"entry_status_priority"}),
+    ("load_entries", WHOLE, {"entry_visitors"}),
+    ("find_bars", {}, {"hold_slot"}),
+    ("find_bars", WHOLE, {"hold_slot", "entry_visitors"}),
+    ("walk_queue", {}, {"entry_queue"}),
+    ("walk_visitors", {}, {"entry_visitors"}),
+    ("note_dry", {}, {"slot_open"}),
+    ("note_fruitless", {}, {"scheduling_slot_pkey"}),
+    ("write_offers", {}, {"waitlist_waitlistentry_pkey", "scheduling_slot_pkey", "hold_slot"}),
 ]
 
 
 def test_no_statement_of_a_fill_reads_a_long_table_whole(policy: WaitlistPolicy) -> None:
     params = _params(policy)
-    for name, is_whole, indexes in PLANS:
-        used, read = _explain(name, {**params, "entries": None} if is_whole else params)
+    for name, others, indexes in PLANS:
+        used, read = _explain(sql.text(app="waitlist", name=name), {**params, **others})
         assert not read, f"{name} reads {read}"
         assert indexes <= used, f"{name} runs by {used}"
+
+
+def _used(work: Callable[[], object]) -> set[str]:
+    """Do it, and return the indexes by which it runs; none may read a long table whole."""
+    used: set[str] = set()
+    is_explaining = False
+
+    def explain(execute: Any, statement: str, params: Any, *args: Any) -> Any:
+        nonlocal is_explaining
+        if not is_explaining and not re.match("SAVEPOINT|RELEASE|SELECT pg_try_adv", statement):
+            is_explaining = True
+            indexes, read = _explain(statement, params)
+            is_explaining = False
+            assert not read, f"{statement} reads {read}"
+            used.update(indexes)
+        return execute(statement, params, *args)
+
+    with connection.execute_wrapper(explain):
+        work()
+    return used
+
+
+def test_no_transition_reads_a_long_table_whole(policy: WaitlistPolicy) -> None:
+    for facility in Facility.objects.all():
+        fill.fill(facility_id=facility.pk, now=NOW)
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE")
+    facility_id = policy.facility_id
+    live = list(Hold.objects.filter(facility=facility_id, status="offered").order_by("pk"))
+    waiting = WaitlistEntry.objects.filter(facility=facility_id, status="waiting")
+    [entry, *_] = waiting.order_by("pk")
+    patient = Patient.objects.create(tenant_id=policy.tenant_id, name="Patient")
+    [held, *_] = Slot.objects.filter(facility=facility_id, status="held")
+    start = NOW + timedelta(days=20)
+    slot = Slot.objects.create(
+        tenant_id=policy.tenant_id, facility_id=facility_id, provider_id=held.provider_id,
+        period=(start, start + timedelta(minutes=30)),
+    )  # fmt: skip
+    soon, later = NOW + timedelta(minutes=5), NOW + timedelta(hours=25)
+    [booked, *_] = Appointment.objects.filter(facility=facility_id, status="booked")
+    # Each, and indexes by which it runs.
+    transitions: list[tuple[Callable[..., object], dict[str, Any], set[str]]] = [
+        (
+            entries.join,
+            {"facility_id": facility_id, "patient_id": patient.pk, "wishes": {}, "now": soon},
+            {"entry_status_priority", "scheduling_patient_pkey"},
+        ),
+        (
+            entries.cancel,
+            {"entry_id": entry.pk, "reason": "no_longer_needed", "now": soon},
+            {"hold_entry_once", "waitlist_waitlistentry_pkey"},
+        ),
+        (
+            appointments.book,
+            {"slot_id": slot.pk, "patient_id": patient.pk, "source": "direct", "now": soon},
+            {"appointment_patient_booked_once", "slot_provider_claimed_once"},
+        ),
+        (
+            appointments.cancel,
+            {"appointment_id": booked.pk, "reason": "other", "now": soon},
+            {"scheduling_appointment_pkey", "scheduling_slot_pkey"},
+        ),
+        (
+            holds.accept,
+            {"hold_id": live[0].pk, "now": soon},
+            {"appointment_patient_booked_once", "slot_provider_claimed_once", "waitlist_hold_pkey"},
+        ),
+        (
+            holds.decline,
+            {"hold_id": live[1].pk, "now": soon},
+            {"waitlist_hold_pkey", "waitlist_waitlistentry_pkey", "scheduling_slot_pkey"},
+        ),
+        (
+            holds.expire_due,
+            {"now": later, "limit": 500},
+            {"hold_expires_at_live", "waitlist_hold_pkey", "waitlist_waitlistentry_pkey",
+             "scheduling_slot_pkey"},
+        ),
+        (holds.remind_due, {"now": later, "limit": 500}, {"hold_expires_at_live"}),
+        (holds.withdraw_blocked, {"now": soon, "limit": 500}, {"scheduling_slot_pkey"}),
+        (blocks.apply, {"now": soon, "limit": 500}, {"slot_open"}),
+        (entries.expire_due, {"now": later, "limit": 500}, {"entry_expires_at"}),
+    ]  # fmt: skip
+    for act, given, indexes in transitions:
+        who = {"actor": SYSTEM} if "actor" in signature(act).parameters else {}
+        used = _used(partial(act, **given, **who))
+        assert indexes <= used, f"{act} runs by {used}"
+
+
+@pytest.mark.parametrize("everywhere", [True, False])
+def test_positions_are_told_along_the_index(policy: WaitlistPolicy, everywhere: bool) -> None:
+    """However long the queues are: only the first of each are read."""
+    params = {
+        "facility": None if everywhere else policy.facility_id,
+        "places": ranking.FIRST_PLACES,
+        "limit": 500,
+        "now": NOW,
+    }
+    used, read = _explain(sql.text(app="waitlist", name="tell_positions"), params)
+    assert not read, f"tell_positions reads {read}"
+    assert "entry_queue" in used

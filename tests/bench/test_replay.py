@@ -1,7 +1,6 @@
 """Replays of made-up sections and hotels: what is read, what is played, what is told."""
 
 import gzip
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -13,12 +12,14 @@ from uuid import UUID
 import pytest
 from django.conf import settings
 from django.core.management import CommandError, call_command
-from django.db import connection, transaction
-from pytest_django import DjangoDbBlocker
+from django.db import transaction
 
-from bench import bookings, databases, enrolments, replays
+from bench import bookings, casts, databases, enrolments, replays
+from bench.answers import Answers
 from bench.enrolments import Change, Sample
-from bench.replays import Answers, BadFile, Figures, Player, Script
+from bench.figures import Figures
+from bench.players import Player
+from bench.scripts import BadFile, Script
 from scheduling.models import Appointment, Slot
 from waitlist import invariants
 from waitlist.models import WaitlistEntry
@@ -33,7 +34,7 @@ NOBODY = Answers(seed=1, accept=0, decline=0)
 
 def _play(script: Script, answers: Answers, **changes: Any) -> Player:
     """Play in the test's database, and hold the player's mirror against the rows."""
-    cast = replays.assemble(script=script)
+    cast = casts.assemble(script=script)
     start = script.steps[0][0]
     policy = replays.set_policy(cast=cast, changes=changes, now=start)
     player = Player(script=script, cast=cast, policy=policy, answers=answers, start=start)
@@ -295,8 +296,7 @@ def test_what_a_waiter_gives_back_goes_to_the_next(tmp_path: Path) -> None:
 
 
 @contextmanager
-def _world(*, build: Any) -> Iterator[None]:
-    build()
+def _world() -> Iterator[None]:
     yield
 
 
@@ -312,6 +312,7 @@ def here(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Play in the test's own database."""
     monkeypatch.setattr(databases, "world", _world)
     monkeypatch.setattr(databases, "copy", _copy)
+    monkeypatch.setattr(databases, "settle", lambda: None)
 
 
 def _replay(*arguments: object) -> str:
@@ -330,6 +331,8 @@ def test_policies_are_told_side_by_side(tmp_path: Path) -> None:
     assert "1 without a limit (total 9999) left out" in said
     assert "accepted by 60%, declined by 20%" in said
     assert "seed 1" in said
+    [bars] = [line for line in said.splitlines() if line.startswith("30 minutes")]
+    assert bars.count("#") == 2 * 24
     assert said.endswith("Every invariant holds.\n")
     assert settings.EVENT_TASKS
 
@@ -379,21 +382,3 @@ def test_a_wrong_policy_is_named(tmp_path: Path, text: str, said: str) -> None:
 def test_what_is_wrong_is_said(arguments: list[object], said: str) -> None:
     with pytest.raises(CommandError, match=said):
         _replay(*arguments)
-
-
-def test_it_plays_in_a_database_of_its_own(
-    django_db_setup: None, django_db_blocker: DjangoDbBlocker
-) -> None:
-    with django_db_blocker.unblock():
-        home = connection.settings_dict["NAME"]
-        told = json.loads(_replay(BOOKINGS, "--format", "hotel", "--json"))
-        assert connection.settings_dict["NAME"] == home
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT count(*) FROM scheduling_slot")
-            assert cursor.fetchone()[0] == 0
-            cursor.execute("SELECT datname FROM pg_database WHERE datname LIKE 'backfill_bench%'")
-            assert cursor.fetchall() == []
-        connection.close()
-    assert told["breaches"] == []
-    assert told["policies"]["clinic"]["figures"]["joined"] == 3
-    assert "minutes of a spell, median" not in told["policies"]["clinic"]["figures"]

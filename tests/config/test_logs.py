@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+import time
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory
 
-from config.logs import RequestLogMiddleware
+from config.logs import RequestLogMiddleware, without_secrets
 
 SECRET = "Key (email)=(jane@example.org) already exists"
 
@@ -82,6 +83,42 @@ def test_request_is_logged_without_its_query() -> None:
 )
 def test_request_is_logged_without_a_links_secret(path: str, logged: str) -> None:
     assert RequestLogMiddleware.format_request(RequestFactory().get(path)) == f"GET {logged}"
+
+
+SIGNATURE = "Ab_-" * 10 + "xyz"
+
+
+@pytest.mark.parametrize(
+    ("text", "logged"),
+    [
+        (
+            "Forbidden (CSRF): /api/v1/offers/SECRET/accept",
+            "Forbidden (CSRF): /api/v1/offers/…/accept",
+        ),
+        ('"GET /join/SECRET?a=b HTTP/1.1" 404', '"GET /join/…?a=b HTTP/1.1" 404'),
+        ('"GET /api/v1/invitations/ HTTP/1.1" 200', '"GET /api/v1/invitations/ HTTP/1.1" 200'),
+        (f"GET /%6Fffers/AZ_-9.{SIGNATURE}/accept", "GET /%6Fffers/…/accept"),
+        (f"bad token IjAx:1vN4sW:{SIGNATURE}", "bad token …"),
+        (f"/x?t=IjAx%3a1vN4sW%3A{SIGNATURE}&u=1", "/x?t=…&u=1"),
+        (f"Bearer eyJhbGciOi.eyJ0b2tlb.{SIGNATURE}", "Bearer …"),
+        (
+            f"{SIGNATURE} config/logs.py:120 config.logs",
+            f"{SIGNATURE} config/logs.py:120 config.logs",
+        ),
+    ],
+)
+def test_any_line_is_written_without_secrets(text: str, logged: str) -> None:
+    """Whoever logs it, and in whatever way; what only looks like it stays."""
+    assert json.loads(line(msg=text))["event"] == logged
+    assert json.loads(line(msg="%s", args=(text,)))["event"] == logged
+    assert without_secrets(text=text) == logged
+
+
+def test_a_long_line_takes_no_longer_than_it_is() -> None:
+    for part in ("a.", "%3A", "a" * 43 + ".", "offers/"):
+        start = time.perf_counter()
+        without_secrets(text=part * 50_000)
+        assert time.perf_counter() - start < 5
 
 
 def test_no_line_of_a_request_holds_the_secret(caplog: pytest.LogCaptureFixture) -> None:

@@ -211,9 +211,110 @@ def test_one_person_is_something_else_in_each_tenant(ask: Ask) -> None:
     user: User = UserFactory.create()
     clinic: Tenant = MembershipFactory.create(user=user, role="provider").tenant
     salon = PatientFactory.create(user=user).tenant
-    organizer = MembershipFactory.create(
-        user=user, tenant=TenantFactory.create(kind="organizer"), role="admin"
-    ).tenant
-    for tenant, role in ((clinic, "provider"), (salon, "patient"), (organizer, "organizer")):
+    first, second = (
+        MembershipFactory.create(
+            user=user, tenant=TenantFactory.create(kind="organizer"), role=role
+        ).tenant
+        for role in ("staff", "admin")
+    )
+    for tenant, role in (
+        (clinic, "provider"), (salon, "patient"), (first, "organizer"),
+        (second, "organizer_admin"),
+    ):  # fmt: skip
         response = ask(email=user.email, tenant=tenant.slug)
         assert with_token(response.json()["access"]).get("auth/me").json()["role"] == role
+
+
+@pytest.mark.parametrize("role", ["admin", "staff", "provider"])
+def test_a_member_who_is_a_patient_acts_as_what_they_ask_for(
+    member: Membership, ask: Ask, role: str
+) -> None:
+    member.role = role
+    member.save()
+    patient = PatientFactory.create(tenant=member.tenant, user=member.user)
+    for wished, given in ((None, role), (role, role), ("patient", "patient")):
+        response = ask(**({"role": wished} if wished else {}))
+        assert response.status_code == 200, response.content
+        again = Api().post(
+            "auth/token/refresh", {"refresh": response.json()["refresh"]}, format="json"
+        )
+        for token in (response.json()["access"], again.json()["access"]):
+            me = with_token(token).get("auth/me").json()
+            own = str(patient.pk) if given == "patient" else None
+            assert (me["role"], me["patient"]) == (given, own)
+
+
+def test_as_a_patient_one_has_a_patients_rights_and_rows_alone(
+    member: Membership, ask: Ask
+) -> None:
+    patient = PatientFactory.create(tenant=member.tenant, user=member.user)
+    other = PatientFactory.create(tenant=member.tenant)
+    api = with_token(ask(role="patient").json()["access"])
+    assert api.get("members/").status_code == 403
+    assert api.get(f"patients/{patient.pk}/waitlists").status_code == 200
+    assert api.get(f"patients/{other.pk}/waitlists").status_code == 404
+    denied = Event.objects.filter(kind="access.denied").latest("at")
+    assert (denied.actor_type, denied.actor_id) == ("patient", patient.pk)
+
+
+def test_nobody_gets_a_role_that_they_do_not_have(member: Membership, ask: Ask) -> None:
+    patient = PatientFactory.create(tenant=member.tenant, user=UserFactory.create())
+    assert patient.user is not None
+    elsewhere = MembershipFactory.create(user=member.user, role="staff").tenant
+    wrong = ask(password="wrong").content
+    for refused in (
+        ask(role="patient"),
+        ask(role="staff"),
+        ask(role="organizer_admin"),
+        ask(role="admin", tenant=elsewhere.slug),
+        ask(role="admin", email=patient.user.email),
+    ):
+        assert (refused.status_code, refused.content) == (401, wrong)
+    for unknown in ("none", "king", ""):
+        refused = ask(role=unknown)
+        assert (refused.status_code, refused.json()["errors"][0]["field"]) == (400, "role")
+
+
+def test_a_role_that_was_asked_for_ends_with_what_gave_it(member: Membership, ask: Ask) -> None:
+    patient = PatientFactory.create(tenant=member.tenant, user=member.user)
+    as_patient, as_admin = ask(role="patient").json(), ask(role="admin").json()
+
+    def works(tokens: dict[str, str]) -> tuple[int, int]:
+        body = {"refresh": tokens["refresh"]}
+        return (
+            with_token(tokens["access"]).get("auth/me").status_code,
+            Api().post("auth/token/refresh", body, format="json").status_code,
+        )
+
+    member.role = Membership.Role.STAFF
+    member.save()
+    assert works(as_admin) == (401, 401)  # who asked for nothing would be staff from now on
+    member.delete()
+    assert works(as_patient) == (200, 200)
+    patient.user = None
+    patient.save()
+    assert works(as_patient) == (401, 401)
+
+
+def test_a_tenants_share_counts_where_the_tenant_is_named(
+    member: Membership, ask: Ask, settings: Settings
+) -> None:
+    large = MembershipFactory.create(user=member.user).tenant
+    shares = {f"{limit}:{large.pk}": "4/minute" for limit in ("token", "refresh")}
+    usual = {"token": "2/minute", "refresh": "2/minute"}
+    refresh = {
+        tenant: ask(tenant=tenant.slug).json()["refresh"] for tenant in (member.tenant, large)
+    }
+    settings.RATE_LIMITS = {**settings.RATE_LIMITS, **usual, **shares}
+    settings.PROXIES = 1
+    for n, (tenant, passed) in enumerate(((member.tenant, 2), (large, 4))):
+        behind = {"X-Forwarded-For": f"10.5.{n}.1"}
+        body = {"email": member.user.email, "password": "secret", "tenant": tenant.slug}
+        for path, given in (
+            ("auth/token", body), ("auth/token/refresh", {"refresh": refresh[tenant]}),
+        ):  # fmt: skip
+            statuses = [
+                Api().post(path, given, format="json", headers=behind).status_code
+                for _ in range(5)
+            ]  # fmt: skip
+            assert statuses == [200] * passed + [429] * (5 - passed), (path, tenant)

@@ -24,13 +24,18 @@ REFUSED: dict[str, list[str]] = {
     "membership_role": ["UPDATE accounts_membership SET role = 'owner' WHERE user_id = %(member)s"],
     "invitation_role": [
         "INSERT INTO accounts_invitation"
-        " (tenant_id, email, role, name, phone, language, patient_id, expires_at)"
-        " VALUES (%(tenant)s, 'a@example.com', 'owner', '', '', 'en', NULL, now())"
+        " (tenant_id, email, role, name, language, patient_id, expires_at)"
+        " VALUES (%(tenant)s, 'a@example.com', 'owner', '', 'en', NULL, now())"
     ],
     "invitation_patient": [
         "INSERT INTO accounts_invitation"
-        " (tenant_id, email, role, name, phone, language, patient_id, expires_at)"
-        " VALUES (%(tenant)s, 'a@example.com', 'staff', '', '', 'en', uuidv7(), now())"
+        " (tenant_id, email, role, name, language, patient_id, expires_at)"
+        " VALUES (%(tenant)s, 'a@example.com', 'staff', '', 'en', uuidv7(), now())"
+    ],
+    "invitation_profile": [
+        "INSERT INTO accounts_invitation"
+        " (tenant_id, email, role, name, language, patient_id, expires_at)"
+        " VALUES (%(tenant)s, 'a@example.com', 'patient', 'Ada', 'en', NULL, now())"
     ],
     "idempotency_key": [
         "INSERT INTO accounts_idempotencykey"

@@ -159,8 +159,7 @@ def test_an_erased_patient_keeps_no_invitation_and_what_is_elsewhere_stays(known
         (user.email, None, there),
     ):
         Invitation.objects.create(
-            tenant=tenant, email=email, role="patient", patient_id=patient_id, name="Ada Lovelace",
-            expires_at=NOW,
+            tenant=tenant, email=email, role="patient", patient_id=patient_id, expires_at=NOW
         )  # fmt: skip
     team = Invitation.objects.create(
         tenant=known.tenant, email=user.email, role="staff", expires_at=NOW

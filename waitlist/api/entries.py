@@ -176,7 +176,7 @@ class QueueView(EntryListView):
         patient_id = wishes.pop("patient", caller.patient_id)
         if caller.role == Role.PATIENT:
             _only_staff(wishes=wishes)
-            limits.check(limit="join", who=str(caller.patient_id), share=str(caller.tenant_id))
+            limits.check(limit="join", who=str(caller.patient_id), tenant=caller.tenant_id)
         if patient_id is not None:
             rows.find(rows=supply.patients(caller=caller), id=patient_id, field="patient")
         facility_id = wishes.pop("facility")

@@ -1,15 +1,17 @@
 """Why a slot is offered to whom, and which slots an entry could get."""
 
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
+from rest_framework.exceptions import Throttled
 from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts import rows
+from accounts import limits, rows
+from accounts.roles import Caller
 from accounts.views import ApiView
 from audit import clock
 from scheduling import scopes as supply
@@ -77,10 +79,12 @@ class SlotExplanationView(ApiView, GenericAPIView[Any]):
     """Who would be offered a slot, and who not, and why."""
 
     serializer_class = SlotExplanationAnswer
+    problems: ClassVar = {"GET": (Throttled,)}
 
     @extend_schema(responses=SlotExplanationAnswer)
     def get(self, request: Request, id: UUID) -> Response:
         """Count everybody who waits by the rule that keeps them from the slot; name who leads."""
+        _count(caller=self.caller)
         slot = rows.find(rows=supply.slots(caller=self.caller), id=id, field="slot")
         found = explanations.explain_slot(slot_id=slot.pk, now=clock.now())
         return Response(SlotExplanationAnswer(found).data)
@@ -90,10 +94,20 @@ class EntryExplanationView(ApiView, GenericAPIView[Any]):
     """Which coming slots an entry could get."""
 
     serializer_class = EntryExplanationAnswer
+    problems: ClassVar = {"GET": (Throttled,)}
 
     @extend_schema(responses=EntryExplanationAnswer)
     def get(self, request: Request, id: UUID) -> Response:
         """Name the coming slots that the entry fits, or count by the rules that keep it away."""
+        _count(caller=self.caller)
         entry = rows.find(rows=scopes.entries(caller=self.caller), id=id, field="entry")
         found = explanations.explain_entry(entry_id=entry.pk, now=clock.now())
         return Response(EntryExplanationAnswer(found).data)
+
+
+def _count(*, caller: Caller) -> None:
+    """Let nobody ask without end: an answer reads all that waits, or all that is open.
+
+    :raises Throttled: if they asked too often.
+    """
+    limits.check(limit="explain", who=str(caller.user_id), tenant=caller.tenant_id)

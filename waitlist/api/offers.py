@@ -23,7 +23,7 @@ from rest_framework.response import Response
 
 from accounts import limits
 from accounts.parsers import JSONParser
-from accounts.views import ApiView, Negotiation
+from accounts.views import PAGE, ApiView, PageOrJson
 from audit import clock
 from scheduling import slots
 from scheduling.appointments import PatientBusy
@@ -32,7 +32,6 @@ from waitlist.models import Hold
 
 FORM = "application/x-www-form-urlencoded"
 JSON = JSONParser.media_type
-PAGE = "text/html"
 
 
 class CsrfFailed(PermissionDenied):
@@ -77,16 +76,6 @@ class Page(BaseRenderer):
         return render_to_string("waitlist/offer.html", known, request=request._request)
 
 
-class PageOrJson(Negotiation):
-    """A page for those that ask for one by name, as browsers do; JSON for all others."""
-
-    def select_renderer(self, request: Request, renderers: Any, format_suffix: Any = None) -> Any:
-        """Return the renderer."""
-        wants_page = PAGE in request.headers.get("Accept", "")
-        renderer = next(one for one in renderers if (one.media_type == PAGE) == wants_page)
-        return renderer, renderer.media_type
-
-
 class LinkView(ApiView, GenericAPIView[Any]):
     """What the three addresses of an offer link share."""
 
@@ -105,7 +94,11 @@ class LinkView(ApiView, GenericAPIView[Any]):
         :raises CsrfFailed: if it is a form of another site's.
         """
         super().initial(request, *args, **kwargs)
-        limits.check(limit="offer", who=limits.address(request=request))
+        limits.check(
+            limit="offer",
+            who=limits.address(request=request),
+            tenant=offers.tenant_of(token=kwargs["token"]),
+        )
         kind = request.content_type or ""
         if kind.startswith(FORM) or ("Origin" in request.headers and not kind.startswith(JSON)):
             _check_form(request=request._request)

@@ -1,5 +1,5 @@
--- The first entries that wait for a facility, its own by rank: (id). With `kin`, also whatever else the
--- same people wait for here. Takes no lock.
+-- The first entries that wait for a facility, its own by rank, and whatever else the same people wait for
+-- here: (id). Takes no lock.
 WITH first AS (
     SELECT id, patient_id
     FROM waitlist_waitlistentry
@@ -13,4 +13,4 @@ SELECT kin.id::text
 FROM first
 JOIN waitlist_waitlistentry AS kin
     ON kin.tenant_id = %(tenant)s AND kin.patient_id = first.patient_id AND kin.status = 'waiting'
-WHERE %(kin)s AND (kin.facility_id = %(facility)s OR kin.any_facility)
+WHERE kin.facility_id = %(facility)s OR kin.any_facility

@@ -1,5 +1,5 @@
--- Those who wait for a facility, or the given ones of them, in the order of its runs: its own by rank,
--- then visitors by joining. Times in microseconds since 1970, days as "135". Takes no lock.
+-- Those who wait for a facility, or the given ones of them, or up to a limit the first of its own, in the
+-- order of its runs: its own by rank, then visitors by joining. Times in microseconds since 1970, days as "135". Takes no lock.
 SELECT
     entry.id::text, entry.version, entry.patient_id::text, entry.facility_id <> %(facility)s AS visitor,
     entry.service_id::text, entry.provider_id::text, entry.provider_required,
@@ -12,14 +12,26 @@ SELECT
         WHEN entry.offers_made >= queue.max_offers_per_entry THEN 'offers_used_up'
     END
 FROM (
-    SELECT *
-    FROM waitlist_waitlistentry
-    WHERE facility_id = %(facility)s AND status = 'waiting'
+    -- All who wait here, or the first of them.
+    (
+        SELECT *
+        FROM waitlist_waitlistentry
+        WHERE facility_id = %(facility)s AND status = 'waiting' AND %(entries)s::uuid[] IS NULL
+        ORDER BY rank_key DESC, joined_at, id
+        LIMIT %(limit)s
+    )
     UNION ALL
     SELECT *
     FROM waitlist_waitlistentry
     WHERE tenant_id = %(tenant)s AND any_facility AND status = 'waiting'
         AND facility_id <> %(facility)s
+        AND %(entries)s::uuid[] IS NULL AND %(limit)s::int IS NULL
+    UNION ALL
+    SELECT *
+    FROM waitlist_waitlistentry
+    WHERE id = ANY(%(entries)s::uuid[])
+        AND status = 'waiting'
+        AND (facility_id = %(facility)s OR tenant_id = %(tenant)s AND any_facility)
 ) AS entry
 JOIN (
     SELECT
@@ -32,7 +44,6 @@ JOIN (
     OFFSET 0
 ) AS queue ON queue.facility_id = entry.facility_id
 WHERE entry.patient_id IS NOT NULL
-    AND (%(entries)s::uuid[] IS NULL OR entry.id = ANY(%(entries)s::uuid[]))
 ORDER BY
     visitor, CASE WHEN entry.facility_id = %(facility)s THEN entry.rank_key END DESC,
     entry.joined_at, entry.id

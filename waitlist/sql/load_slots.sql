@@ -1,6 +1,6 @@
 -- Slots as a board takes them: (id, provider, service, start, end, weekday, part of day), the times in
 -- microseconds since 1970, weekday and part of day local (domain.md). With `claimable`, those only that
--- are open, and that no block and no claim of their provider overlaps. Takes no lock.
+-- are open, of an active provider, and that no block and no claim of theirs overlaps. Takes no lock.
 SELECT
     slot.id::text, slot.provider_id::text, slot.service_id::text,
     (extract(epoch FROM lower(slot.period)) * 1000000)::bigint,
@@ -17,6 +17,10 @@ WHERE slot.id = ANY(%(slots)s::uuid[])
     AND (
         NOT %(claimable)s
         OR slot.status = 'open'
+        AND EXISTS (
+            SELECT FROM scheduling_provider AS provider
+            WHERE provider.id = slot.provider_id AND provider.is_active
+        )
         AND NOT EXISTS (
             SELECT FROM scheduling_timeblock AS block
             WHERE block.facility_id = slot.facility_id

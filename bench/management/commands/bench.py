@@ -1,16 +1,13 @@
 import json
-import os
-import platform
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import connection
 
-from bench import expiries, fills, generations, requests
-from bench.measures import Result
+from bench import expiries, fills, generations, machines, requests
+from bench.measures import WITHOUT_TRIGGERS, Result
 
 DENTISTS = Path(settings.BASE_DIR).parent / "shared" / "data" / "nhs_dentists"
 
@@ -56,8 +53,10 @@ BENCHES: dict[str, Callable[[Given], list[Result]]] = {
     ],
     "expire": lambda given: [expiries.bench_expire(**_many(given))],
     "generate": _generate,
-    "join": lambda given: [requests.bench_join(joins=given["joins"], runs=given["runs"])],
-    "accept": lambda given: [requests.bench_accept(answers=given["answers"])],
+    "join": lambda given: [
+        requests.bench_join(clients=given["clients"], joins=given["joins"], runs=given["runs"])
+    ],
+    "accept": lambda given: [requests.bench_accept(answers=given["answers"], runs=given["runs"])],
 }
 
 
@@ -78,7 +77,8 @@ class Command(BaseCommand):
         parser.add_argument(
             "--loop", type=int, default=2, help="fill: facilities that the textbook's loop fills"
         )
-        parser.add_argument("--joins", type=int, default=100, help="join: for each of 8 clients")
+        parser.add_argument("--clients", type=int, default=8, help="join: clients, facilities")
+        parser.add_argument("--joins", type=int, default=100, help="join: for each client")
         parser.add_argument("--answers", type=int, default=200, help="accept: answers at once")
         parser.add_argument(
             "--hours", default=str(DENTISTS / "dentist_opening_times.csv"), metavar="FILE",
@@ -99,7 +99,7 @@ class Command(BaseCommand):
         settings.DEBUG = False  # else Django writes down each statement, which takes its time
         results: list[Result] = []
         if options["markdown"]:
-            self.stdout.write(f"{_machine()}\n\n{HEAD}")
+            self.stdout.write("\n".join([*machines.describe(), "", HEAD]))
         for name in BENCHES if options["name"] == "all" else [options["name"]]:
             self.stderr.write(f"{name} ...")
             for result in BENCHES[name](options):
@@ -113,49 +113,42 @@ class Command(BaseCommand):
         if options["json"]:
             return json.dumps(result.as_json())
         if options["markdown"]:
-            return "\n".join(_row(result))
+            return "\n".join(rows(result))
         return "\n".join(
             [
                 f"{result.bench}: {_sizes(result)}",
                 *(
                     f"  {name}: {reached:.3g} (at most {most:g})"
                     + ("" if reached <= most else "  MISSED")
-                    for name, (reached, most) in result.targets.items()
+                    for name, (reached, most) in result.limits.items()
                 ),
                 *(f"  {name}: {seconds:.4g} s" for name, seconds in result.seconds.items()),
-                f"  statements: {result.queries}, peak memory: {result.peak_mb:.0f} MiB",
+                f"  statements: {result.queries}",
                 *(f"  {name}: {value}" for name, value in result.found.items()),
             ]
         )
 
 
-HEAD = "| bench | what | reached | at most | sizes | seconds |\n|---|---|---|---|---|---|"
+HEAD = (
+    "| bench | what | reached | at most | without triggers | statements | peak memory, MB | sizes |"
+    " seconds |\n|---|---|---|---|---|---|---|---|---|"
+)
 
 
-def _row(result: Result) -> list[str]:
+def rows(result: Result) -> list[str]:
+    """Return a line for each target; the first has what is the same for all."""
     seconds = ", ".join(f"{name} {value:.4g}" for name, value in result.seconds.items())
-    return [
-        f"| {result.bench} | {name} | {reached:.2f} | {most:g} | {_sizes(result)} | {seconds} |"
+    bare = result.found.get(WITHOUT_TRIGGERS)
+    once = (
+        f"{'–' if bare is None else f'{bare:.2f}'} | {result.queries:,} | {result.peak_mb:.0f}"
+        f" | {_sizes(result)} | {seconds}"
+    )
+    lines = [
+        f"{result.bench} | {name} | {reached:.2f} | {most:g}"
         for name, (reached, most) in result.targets.items()
-    ] or [f"| {result.bench} | stated only | - | - | {_sizes(result)} | {seconds} |"]
+    ] or [f"{result.bench} | stated only | – | –"]
+    return [f"| {lines[0]} | {once} |", *(f"| {line} | | | | | |" for line in lines[1:])]
 
 
 def _sizes(result: Result) -> str:
     return ", ".join(f"{name} {value}" for name, value in result.sizes.items())
-
-
-def _machine() -> str:
-    """Say what was measured on."""
-    model = next(
-        (
-            line.split(":")[1].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if line.startswith("model name")
-        ),
-        platform.machine(),
-    )
-    with connection.cursor() as cursor:
-        cursor.execute("SHOW server_version")
-        [version] = cursor.fetchone()
-    cores = len(os.sched_getaffinity(0))
-    return f"{model}, {cores} cores, PostgreSQL {version}, Python {platform.python_version()}."

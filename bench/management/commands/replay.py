@@ -1,6 +1,6 @@
 import json
 from argparse import ArgumentTypeError
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -11,10 +11,12 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 from rich.console import Console
 from rich.progress import Progress, TaskID
-from rich.table import Table
 
-from bench import bookings, databases, enrolments, replays
-from bench.replays import Answers, BadFile, Cast, Figures, Script
+from bench import bookings, casts, databases, enrolments, replays, reports
+from bench.answers import Answers
+from bench.casts import Cast
+from bench.figures import Figures
+from bench.scripts import BadFile, Script
 from waitlist import invariants
 
 FORMATS: dict[str, Callable[[Path, int], Script]] = {
@@ -84,9 +86,16 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
         results, breaches = self._play(script=script, policies=policies, answers=answers)
         if options["json"]:
-            self.stdout.write(json.dumps(_as_json(script, policies, results, answers, breaches)))
+            found = reports.as_json(
+                script=script, policies=policies, results=results, answers=answers,
+                breaches=breaches,
+            )  # fmt: skip
+            self.stdout.write(json.dumps(found))
         else:
-            self._tell(script=script, results=results, answers=answers)
+            for line in (*script.remarks, *script.assumptions, str(answers)):
+                self.stdout.write(line)
+            for line in reports.lines(script=script, results=results):
+                self.stdout.write(line)
         if breaches:
             raise CommandError("\n".join(breaches))
         if not options["json"]:
@@ -98,13 +107,13 @@ class Command(BaseCommand):
         """Play once for each policy, each time in a copy of the same database."""
         results: dict[str, Figures] = {}
         breaches: list[str] = []
-        casts: list[Cast] = []
         console = Console(stderr=True)
         with (
-            databases.world(build=lambda: casts.append(replays.assemble(script=script))),
+            databases.world(),
             Progress(console=console, disable=not console.is_terminal, transient=True) as bar,
         ):
-            [cast] = casts
+            cast = casts.assemble(script=script)
+            databases.settle()
             _check(policies=policies, cast=cast, script=script)
             for name, changes in policies.items():
                 task = bar.add_task(name, total=len(script.steps))
@@ -118,24 +127,6 @@ class Command(BaseCommand):
                         for breach in invariants.breaches()
                     ]
         return results, breaches
-
-    def _tell(self, *, script: Script, results: Mapping[str, Figures], answers: Answers) -> None:
-        for line in (*script.remarks, *script.assumptions, str(answers)):
-            self.stdout.write(line)
-        rows = _rows(script, results)
-        heads = ["", "observed", *results]
-        if self.stdout.isatty():
-            table = Table(*heads)
-            for column in table.columns[1:]:
-                column.justify = "right"
-            for row in rows:
-                table.add_row(*row)
-            Console().print(table)
-            return
-        widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
-        for name, *values in (heads, *rows):
-            cells = (value.rjust(width) for value, width in zip(values, widths[1:], strict=True))
-            self.stdout.write("  ".join((name.ljust(widths[0]), *cells)))
 
 
 def read_policies(path: Path) -> dict[str, dict[str, Any]]:
@@ -170,58 +161,6 @@ def _check(*, policies: Mapping[str, Mapping[str, Any]], cast: Cast, script: Scr
         except ValidationError as error:
             told = (f"{field}: {' '.join(texts)}" for field, texts in error.message_dict.items())
             raise CommandError(f"--policy {name}: {'; '.join(told)}") from error
-
-
-def _rows(script: Script, results: Mapping[str, Figures]) -> list[list[str]]:
-    figures = {name: result.as_rows() for name, result in results.items()}
-    names = [name for name in Figures().as_rows() if name not in script.hidden]
-    return [
-        [
-            name,
-            _number(script.observed.get(name)),
-            *(_number(one[name]) for one in figures.values()),
-        ]
-        for name in names
-    ]
-
-
-def _number(value: float | None) -> str:
-    if value is None:
-        return "–"
-    return (
-        f"{value:,}"
-        if isinstance(value, int)
-        else f"{value:,.2f}"
-        if value < 10
-        else f"{value:,.0f}"
-    )
-
-
-def _as_json(
-    script: Script, policies: Mapping[str, Mapping[str, Any]], results: Mapping[str, Figures],
-    answers: Answers, breaches: Sequence[str],
-) -> dict[str, Any]:  # fmt: skip
-    return {
-        "seed": answers.seed,
-        "accept": answers.accept,
-        "decline": answers.decline,
-        "answer_minutes": answers.median / timedelta(minutes=1),
-        "remarks": list(script.remarks),
-        "assumptions": list(script.assumptions),
-        "observed": dict(script.observed),
-        "policies": {
-            name: {
-                "fields": dict(policies[name]),
-                "figures": {
-                    what: value
-                    for what, value in one.as_rows().items()
-                    if what not in script.hidden
-                },
-            }
-            for name, one in results.items()
-        },
-        "breaches": list(breaches),
-    }
 
 
 def _share(text: str) -> float:

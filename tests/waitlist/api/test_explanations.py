@@ -2,6 +2,8 @@
 
 from uuid import uuid4
 
+from pytest_django import Settings
+
 from tests.clinics import Clinic, open_clinic
 
 API = "/api/v1"
@@ -41,3 +43,16 @@ def test_explain_refusals(clinic: Clinic) -> None:
         assert clinic.client(role).get(url).status_code == status, (url, role)
     foreign = open_clinic().client("admin")
     assert foreign.get(whole).status_code == foreign.get(mine).status_code == 404
+
+
+def test_explanations_are_limited_by_user(clinic: Clinic, settings: Settings) -> None:
+    entry, slot = clinic.join(), clinic.slot()
+    whole, mine = f"{API}/slots/{slot.pk}/waitlist/explain", f"{API}/waitlists/{entry.pk}/explain"
+    settings.RATE_LIMITS = settings.RATE_LIMITS | {"explain": "2/minute"}
+    staff, patient = clinic.client("staff"), clinic.client("patient")
+    answers = [staff.get(url) for url in (whole, mine, whole)]
+    assert [one.status_code for one in answers] == [200, 200, 429]
+    assert (answers[2].data["code"], int(answers[2]["Retry-After"]) > 0) == ("throttled", True)
+    assert patient.get(mine).status_code == 200
+    settings.RATE_LIMITS |= {f"explain:{clinic.tenant.pk}": "3/minute"}
+    assert staff.get(mine).status_code == 200

@@ -201,3 +201,18 @@ def test_links_are_limited_by_address(hold: Hold, settings: Any) -> None:
     ]
     assert statuses == [200, 200, 429]
     assert APIClient().get(link(hold), REMOTE_ADDR="203.0.113.10").status_code == 200
+
+
+def test_a_tenant_has_its_share_of_links(hold: Hold, settings: Any) -> None:
+    share = {"offer": "1/minute", f"offer:{hold.tenant_id}": "2/minute"}
+    settings.RATE_LIMITS = settings.RATE_LIMITS | share
+
+    def get(path: str) -> int:
+        status: int = APIClient().get(path, REMOTE_ADDR="203.0.113.11").status_code
+        return status
+
+    statuses = [get(link(hold)) for _ in range(3)]
+    assert statuses == [200, 200, 429]
+    # A link that is nobody's is counted, too, with those of all who have no share of their own.
+    unknown = [get("/api/v1/offers/x") for _ in range(2)]
+    assert unknown == [404, 429]
