@@ -56,6 +56,7 @@ ADMINS: Roles = frozenset({Role.ADMIN})
 MANAGERS: Roles = ADMINS | {Role.ORGANIZER_ADMIN}
 STAFF: Roles = ADMINS | {Role.STAFF}
 TEAM: Roles = STAFF | {Role.PROVIDER}
+BOOKED: Roles = frozenset({Role.PATIENT, Role.PROVIDER})
 CLINICAL: Roles = TEAM | {Role.PATIENT}
 
 READ = ("GET", "HEAD")
@@ -136,6 +137,8 @@ ROUTES: dict[str, Mapping[str, Roles]] = {
     "unsubscribe": _route(read=ANYONE, post=ANYONE),
     "nudge": _route(read=ANYONE, post=ANYONE),
     "tenant-waitlist-policy": _route(read=TEAM, put=ADMINS),
+    "calendar-feed": _route(read=BOOKED, post=BOOKED, delete=BOOKED),
+    "calendar": _route(read=ANYONE),
 }
 
 

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from notifications.api import deliveries, inbox, links, preferences, templates
+from notifications.api import calendars, deliveries, inbox, links, preferences, templates
 
 urlpatterns = [
     path("inbox/", inbox.InboxView.as_view(), name="inbox-list"),
@@ -22,4 +22,6 @@ urlpatterns = [
     path("templates/<uuid:id>", templates.TemplateView.as_view(), name="template-detail"),
     path("unsubscribe/<str:token>", links.UnsubscribeView.as_view(), name="unsubscribe"),
     path("nudges/<str:token>", links.NudgeView.as_view(), name="nudge"),
+    path("calendar-feed", calendars.FeedView.as_view(), name="calendar-feed"),
+    path("calendar/<str:token>.ics", calendars.CalendarView.as_view(), name="calendar"),
 ]
