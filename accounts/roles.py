@@ -94,6 +94,7 @@ ROUTES: dict[str, Mapping[str, Roles]] = {
     **_rows(name="service", read=CLINICAL, write=STAFF),
     **_rows(name="patient", read=STAFF, write=STAFF),
     "patient-invite": _route(post=STAFF),
+    "patient-erase": _route(post=ADMINS),
     **_rows(name="availability-rule", read=STAFF, write=STAFF),
     **_rows(name="availability-exception", read=STAFF, write=STAFF),
     **_rows(name="time-block", read=STAFF, write=STAFF),

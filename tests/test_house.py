@@ -316,7 +316,7 @@ def test_each_transaction_says_which_rows_it_locks() -> None:
         and not docs.LOCKS.search(ast.get_docstring(function) or "")
     }
     assert silent == {
-        "scheduling.facilities.add", "scheduling.providers.add", "waitlist.entries.add_note",
+        "scheduling.facilities.add", "scheduling.providers.add",
         "waitlist.explanations.explain_entry", "waitlist.explanations.explain_slot",
         "waitlist.metrics.roll_up", "notifications.preferences.change",
     }  # fmt: skip

@@ -13,7 +13,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('notifications', '0003_calendarfeed'),
-        ('scheduling', '0006_patient_phone'),
+        ('scheduling', '0007_patient_phone'),
         ('waitlist', '0006_plain_names'),
     ]
 

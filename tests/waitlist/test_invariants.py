@@ -296,6 +296,21 @@ def test_9_rows_of_two_tenants(clinic: World) -> None:
     assert _found() == {(9, row.pk) for row in (hold, entry, appointment, *slots.values())}
 
 
+def test_9_a_patient_who_waits_at_a_venue(clinic: World, venue: World) -> None:
+    entry = clinic.join()
+    _set("scheduling_facility", clinic.facility.pk, kind="venue")
+    assert _found() == {(9, entry.pk)}
+
+
+def test_9_an_organizer_who_waits_at_their_own_venue(venue: World) -> None:
+    organizer = factories.TenantFactory.create(kind=Tenant.Kind.ORGANIZER)
+    entry = entries.join(
+        facility_id=venue.facility.pk, organizer_id=organizer.pk, actor=STAFF, now=NOW
+    )
+    _set("scheduling_facility", venue.facility.pk, tenant_id=organizer.pk)
+    assert _found() == {(9, entry.pk)}
+
+
 def test_9_an_organizer_who_waits_at_a_place_that_is_no_venue(clinic: World, venue: World) -> None:
     """Nothing crosses tenants except an organizer's entry at a venue."""
     organizer = factories.TenantFactory.create(kind=Tenant.Kind.ORGANIZER)

@@ -8,7 +8,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('accounts', '0004_plain_names'),
-        ('scheduling', '0005_plain_names'),
+        ('scheduling', '0006_lists_by_time'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
