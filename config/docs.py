@@ -9,17 +9,25 @@ from typing import Any
 
 from django.utils.module_loading import import_string
 
+import notifications as notifications_app
 import scheduling as scheduling_app
 import waitlist as waitlist_app
 from accounts import routes
 from accounts.roles import ROUTES, Role
 from audit.triggers import Move
+from notifications import models as notifications
 from scheduling import models as scheduling
 from waitlist import models as waitlist
 
 LOCKS = re.compile(r"\bLocks ([a-z, \n]+)\.")
-ORDER = ("queue", "provider", "patient", "slot", "appointment", "hold", "entry")
-MACHINES: Mapping[str, Mapping[Move, str]] = {**scheduling.MOVES, **waitlist.MOVES}
+ORDER = (
+    "queue", "provider", "patient", "slot", "appointment", "hold", "entry", "unrelayed", "message",
+)  # fmt: skip
+MACHINES: Mapping[str, Mapping[Move, str]] = {
+    **scheduling.MOVES,
+    **waitlist.MOVES,
+    **notifications.MOVES,
+}
 MADE = "<!-- Made by `python3 manage.py write_docs` from `MOVES`; do not edit. -->\n"
 
 
@@ -98,7 +106,7 @@ def locks(*, function: Callable[..., Any]) -> list[str]:
 def _lockers() -> set[str]:
     """Find the public functions of the nouns that say which rows they lock."""
     found = set()
-    for app in (scheduling_app, waitlist_app):
+    for app in (scheduling_app, waitlist_app, notifications_app):
         for module in pkgutil.iter_modules(app.__path__, prefix=f"{app.__name__}."):
             if module.ispkg or module.name.endswith((".admin", ".tasks", ".apps", ".urls")):
                 continue

@@ -204,7 +204,20 @@ PROXIES = env.int("PROXIES", default=0)
 EMAIL_CONFIG = env.email_url(
     "EMAIL_URL", default="smtp://localhost:25" if PRODUCTION else "consolemail://"
 )
-EMAIL_BACKEND = EMAIL_CONFIG["EMAIL_BACKEND"]
+# A provider's API in place of SMTP, by django-anymail, which reads what it needs as ANYMAIL_….
+EMAIL_PROVIDER = env.str("EMAIL_PROVIDER", default="")
+EMAIL_BACKEND = (
+    f"anymail.backends.{EMAIL_PROVIDER}.EmailBackend"
+    if EMAIL_PROVIDER
+    else EMAIL_CONFIG["EMAIL_BACKEND"]
+)
+ANYMAIL = {
+    name.removeprefix("ANYMAIL_"): value
+    for name, value in os.environ.items()
+    if name.startswith("ANYMAIL_")
+}
+# Whether people are told things by mail; where nobody says how, only invitations are mailed.
+EMAIL_ON = not PRODUCTION or bool(EMAIL_PROVIDER) or "EMAIL_URL" in os.environ
 EMAIL_HOST = EMAIL_CONFIG["EMAIL_HOST"]
 EMAIL_PORT = EMAIL_CONFIG["EMAIL_PORT"]
 EMAIL_HOST_USER = EMAIL_CONFIG["EMAIL_HOST_USER"]
@@ -366,6 +379,7 @@ CELERY_BEAT_SCHEDULE = {
             {"expire_seconds": 60},
         ),
         ("notifications", "relay_events", timedelta(seconds=5), {"expire_seconds": 5}),
+        ("notifications", "retry_deliveries", timedelta(minutes=1), {"expire_seconds": 60}),
         ("accounts", "mail_invitations", timedelta(minutes=1), {"expire_seconds": 60}),
         ("accounts", "prune_idempotency_keys", crontab(hour="4", minute="10"), {}),
         ("audit", "prune_job_runs", crontab(hour="4", minute="0"), {}),

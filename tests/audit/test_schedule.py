@@ -27,6 +27,7 @@ JOBS: dict[str, Any] = {
     "scheduling.tasks.generate_slots": crontab(minute="0", hour="1"),
     "scheduling.tasks.release_expired_reservations": timedelta(minutes=1),
     "notifications.tasks.relay_events": timedelta(seconds=5),
+    "notifications.tasks.retry_deliveries": timedelta(minutes=1),
 }
 
 

@@ -62,7 +62,7 @@ def lived(clinic: World) -> World:
     organizer = factories.TenantFactory.create(kind=Tenant.Kind.ORGANIZER)
     venue = worlds.build(kind="venue")
     entries.join(facility_id=venue.facility.pk, organizer_id=organizer.pk, actor=STAFF, now=NOW)
-    relay.relay(limit=5)
+    relay.relay(limit=5, now=NOW)
     return clinic
 
 
@@ -226,7 +226,7 @@ def test_7_an_event_that_no_relay_will_find(clinic: World) -> None:
     Unrelayed.objects.all().delete()
     assert _found() == {(7, event.pk)}
     Unrelayed.objects.create(event_id=event.pk)
-    relay.relay(limit=10)
+    relay.relay(limit=10, now=NOW)
     Unrelayed.objects.create(event_id=event.pk)
     assert _found() == {(7, event.pk)}
 

@@ -1,0 +1,245 @@
+from django.db import models
+from django.db.models import Q
+
+from accounts.models import Language, TenantRow, User
+from audit import triggers
+from audit.triggers import Move
+from scheduling.models import Appointment, Facility, Patient, Versioned
+from waitlist.models import Hold, WaitlistEntry
+
+# As in the apps below: the legal moves, and a function that makes each.
+MOVES: dict[str, dict[Move, str]] = {
+    "Message": {
+        (None, "queued"): "notifications.relay.relay",
+        (None, "delivered"): "notifications.relay.relay",
+        (None, "suppressed"): "notifications.relay.relay",
+        ("queued", "sent"): "notifications.messages.note_sent",
+        ("queued", "failed"): "notifications.messages.note_failure",
+        ("queued", "suppressed"): "notifications.messages.suppress",
+        ("sent", "delivered"): "notifications.messages.note_report",
+        ("sent", "failed"): "notifications.messages.note_report",
+        ("failed", "queued"): "notifications.messages.retry",
+        ("failed", "dismissed"): "notifications.messages.dismiss",
+    },
+}
+
+# A patient, or a user who works for the tenant.
+RECIPIENT = Q(patient__isnull=False, user__isnull=True) | Q(
+    patient__isnull=True, user__isnull=False
+)
+
+
+class Channel(models.TextChoices):
+    IN_APP = "in_app", "In the app"
+    EMAIL = "email", "Email"
+    SMS = "sms", "SMS"
+    WHATSAPP = "whatsapp", "WhatsApp"
+
+
+CHANNEL = Q(channel__in=Channel.values)
+
+
+class Message(TenantRow):
+    """What one person is told of one event on one channel. No text and no address is kept.
+
+    `seq` is the event's place in the order, `next_attempt_at` when it is due, `claimed_until` when
+    the sender that has it is given up for lost.
+    """
+
+    class Status(models.TextChoices):
+        QUEUED = "queued"
+        SENT = "sent"
+        DELIVERED = "delivered"
+        FAILED = "failed"
+        SUPPRESSED = "suppressed"
+        DISMISSED = "dismissed"  # failed, then put aside by a person
+
+    event_id = models.UUIDField()
+    seq = models.BigIntegerField()
+    kind = models.CharField(max_length=40)
+    facility = models.ForeignKey(
+        Facility, on_delete=models.PROTECT, related_name="+", db_index=False
+    )
+    entry = models.ForeignKey(
+        WaitlistEntry,
+        null=True,
+        on_delete=models.PROTECT,
+        related_name="messages",
+        db_index=False,
+    )
+    hold = models.ForeignKey(
+        Hold, null=True, on_delete=models.PROTECT, related_name="messages", db_index=False
+    )
+    appointment = models.ForeignKey(
+        Appointment, null=True, on_delete=models.PROTECT, related_name="messages", db_index=False
+    )
+    patient = models.ForeignKey(
+        Patient, null=True, on_delete=models.PROTECT, related_name="messages", db_index=False
+    )
+    user = models.ForeignKey(
+        User, null=True, on_delete=models.CASCADE, related_name="messages", db_index=False
+    )
+    channel = models.CharField(max_length=10, choices=Channel)
+    status = models.CharField(max_length=10, choices=Status, default=Status.QUEUED)
+    reason = models.CharField(max_length=50, blank=True, help_text="why not, a code")
+    attempts = models.PositiveSmallIntegerField(default=0)
+    next_attempt_at = models.DateTimeField(null=True)
+    claimed_until = models.DateTimeField(null=True)
+    deadline = models.DateTimeField(null=True, help_text="worth nothing from then on")
+    provider_message_id = models.CharField(max_length=200, blank=True)
+    sent_at = models.DateTimeField(null=True)
+    delivered_at = models.DateTimeField(null=True)
+    read_at = models.DateTimeField(null=True)
+    closed_at = models.DateTimeField(null=True, help_text="suppressed, failed or dismissed")
+
+    class Meta:
+        triggers = [*triggers.state_machine(moves=MOVES["Message"]), triggers.touch()]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["event_id", "patient", "user", "channel"],
+                name="message_once",
+                nulls_distinct=False,
+            ),
+            models.CheckConstraint(name="message_recipient", condition=RECIPIENT),
+            models.CheckConstraint(name="message_channel", condition=CHANNEL),
+            models.CheckConstraint(
+                name="message_next_attempt_at",
+                condition=Q(status="queued", next_attempt_at__isnull=False)
+                | ~Q(status="queued") & Q(next_attempt_at__isnull=True, claimed_until__isnull=True),
+            ),
+            models.CheckConstraint(
+                name="message_sent_at",
+                condition=Q(status__in=["queued", "suppressed"], sent_at__isnull=True)
+                | Q(status="sent", sent_at__isnull=False)
+                | Q(status__in=["delivered", "failed", "dismissed"]),
+            ),
+            models.CheckConstraint(
+                name="message_delivered_at",
+                condition=Q(status="delivered", delivered_at__isnull=False)
+                | ~Q(status="delivered") & Q(delivered_at__isnull=True, read_at__isnull=True),
+            ),
+            models.CheckConstraint(
+                name="message_closed_at",
+                condition=Q(
+                    status__in=["suppressed", "failed", "dismissed"], closed_at__isnull=False
+                )
+                & ~Q(reason="")
+                | Q(status__in=["queued", "sent", "delivered"], closed_at__isnull=True),
+            ),
+            models.CheckConstraint(
+                name="message_read_at", condition=Q(read_at__isnull=True) | Q(channel="in_app")
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["channel", "next_attempt_at", "id"],
+                name="message_due",
+                condition=Q(status="queued"),
+            ),
+            # What is queued for an entry, to send it in order.
+            models.Index(
+                fields=["entry", "channel", "seq"],
+                name="message_order",
+                condition=Q(status="queued", entry__isnull=False),
+            ),
+            models.Index(
+                fields=["channel", "provider_message_id"],
+                name="message_provider",
+                condition=~Q(provider_message_id=""),
+            ),
+            # The lists: staff's, and each person's own.
+            models.Index(fields=["tenant", "id"], name="message_tenant"),
+            models.Index(fields=["tenant", "status", "id"], name="message_status"),
+            models.Index(
+                fields=["patient", "id"],
+                name="message_patient",
+                condition=Q(patient__isnull=False),
+            ),
+            models.Index(
+                fields=["user", "id"], name="message_user", condition=Q(user__isnull=False)
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} by {self.channel}, {self.status}"
+
+
+class Preference(TenantRow):
+    """What somebody wants to be told, and how; who has none is told everything."""
+
+    patient = models.ForeignKey(
+        Patient, null=True, on_delete=models.CASCADE, related_name="preferences", db_index=False
+    )
+    user = models.ForeignKey(
+        User, null=True, on_delete=models.CASCADE, related_name="preferences", db_index=False
+    )
+    waitlist_reminders = models.BooleanField(default=True, db_default=True)
+    email = models.BooleanField(default=True, db_default=True)
+    sms = models.BooleanField(default=True, db_default=True)
+    whatsapp = models.BooleanField(default=True, db_default=True)
+
+    class Meta:
+        triggers = [triggers.touch()]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant", "patient", "user"],
+                name="preference_once",
+                nulls_distinct=False,
+            ),
+            models.CheckConstraint(name="preference_whose", condition=RECIPIENT),
+        ]
+        indexes = [
+            models.Index(fields=["patient"], name="preference_patient"),
+            models.Index(fields=["user"], name="preference_user"),
+        ]
+
+    def __str__(self) -> str:
+        return f"preferences of {self.patient_id or self.user_id}"
+
+
+class ChannelSwitch(TenantRow):
+    """A tenant tells a kind on a channel, or does not, whatever is usual."""
+
+    kind = models.CharField(max_length=40)
+    channel = models.CharField(max_length=10, choices=Channel)
+    is_on = models.BooleanField()
+
+    class Meta:
+        verbose_name_plural = "channel switches"
+        triggers = [triggers.touch()]
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "kind", "channel"], name="switch_once"),
+            models.CheckConstraint(name="switch_channel", condition=CHANNEL),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} by {self.channel}: {'on' if self.is_on else 'off'}"
+
+
+class Template(Versioned):
+    """A tenant's own text of a kind, for one facility or for all."""
+
+    facility = models.ForeignKey(Facility, null=True, blank=True, on_delete=models.CASCADE)
+    kind = models.CharField(max_length=40)
+    channel = models.CharField(max_length=10, choices=Channel)
+    language = models.CharField(max_length=5, choices=Language)
+    subject = models.CharField(max_length=200, blank=True)
+    body = models.TextField()
+
+    class Meta:
+        triggers = [triggers.touch(version=True)]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant", "facility", "kind", "channel", "language"],
+                name="template_once",
+                nulls_distinct=False,
+            ),
+            models.CheckConstraint(name="template_channel", condition=CHANNEL),
+            models.CheckConstraint(
+                name="template_language", condition=Q(language__in=Language.values)
+            ),
+            models.CheckConstraint(name="template_body", condition=~Q(body="")),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} by {self.channel} in {self.language}"
