@@ -57,6 +57,7 @@ KINDS: dict[str, frozenset[str]] = {
         "waitlist.still_interested": "",
         "waitlist.nudge_answered": "interested",
         "waitlist.policy_changed": "fields",
+        "webhook.disabled": "reason",
     }.items()
 }
 
