@@ -125,6 +125,12 @@ ROUTES: dict[str, Mapping[str, Roles]] = {
     "offer-decline": _route(post=ANYONE),
     "waitlist-policy": _route(read=TEAM, put=ADMINS),
     "tenant-waitlist-policy": _route(read=TEAM, put=ADMINS),
+    **_rows(name="webhook", read=MANAGERS, write=MANAGERS),
+    "webhook-rotate": _route(post=MANAGERS),
+    "webhook-test": _route(post=MANAGERS),
+    "webhook-deliveries": _route(read=MANAGERS),
+    "webhook-delivery-retry": _route(post=MANAGERS),
+    "webhook-delivery-dismiss": _route(post=MANAGERS),
 }
 
 

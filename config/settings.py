@@ -175,6 +175,8 @@ SPECTACULAR_SETTINGS = {
         "FacilityKind": "scheduling.models.Facility.Kind",
         "ExceptionKind": "scheduling.models.AvailabilityException.Kind",
         "Language": "accounts.models.Language",
+        "EventKind": "notifications.api.webhooks.KIND_CHOICES",
+        "WebhookDeliveryStatus": "notifications.models.WebhookDelivery.Status",
     },
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
@@ -193,6 +195,7 @@ RATE_LIMITS: dict[str, str] = {
     "invitation": "30/minute",  # per address
     "mail": "3/hour",  # links in mails, per mail address that is written to
     "explain": "30/minute",  # per user
+    "webhook_test": "10/minute",  # per tenant
     **env.dict("RATE_LIMITS", default={}),
 }
 

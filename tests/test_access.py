@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.conf import settings
@@ -21,6 +22,8 @@ from accounts.routes import Route
 from audit import clock
 from audit.events import SYSTEM
 from config import docs
+from notifications import webhooks
+from notifications.models import WebhookDelivery
 from scheduling import appointments
 from scheduling.models import Slot
 from tests.api import Api, log_in, patient_of
@@ -89,6 +92,9 @@ def make_place() -> Place:
         invited_by=Membership.objects.get(tenant=tenant, role="admin").user_id,
         actor=SYSTEM, now=clock.now(),
     )  # fmt: skip
+    endpoint, _ = webhooks.add(
+        tenant_id=tenant.pk, url="https://hooks.invalid/", kinds=["waitlist.joined"]
+    )
     at = {"facility": facility, "provider": provider}
     rows = {
         "tenant": tenant,
@@ -105,6 +111,15 @@ def make_place() -> Place:
         "appointment": appointment,
         "waitlist": offered,
         "hold": hold,
+        "webhook": endpoint,
+        "webhook-delivery": WebhookDelivery.objects.create(
+            tenant=tenant,
+            endpoint=endpoint,
+            event_id=uuid4(),
+            seq=1,
+            kind="waitlist.joined",
+            next_attempt_at=clock.now(),
+        ),
     }
     return Place(tenant, apis, rows)
 
