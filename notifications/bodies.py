@@ -4,6 +4,7 @@ Webhooks and the stream send the same one. A stream that only its owner reads ma
 the patient, and what they want to be told.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -67,7 +68,10 @@ def _body(row: tuple[Any, ...], *, positions: Mapping[UUID, int], contact: bool)
         },
         "timestamp": _time(at),
     }
-    return body | dict(zip(("contact", "preferences"), about, strict=True)) if contact else body
+    if contact:
+        named = zip(("contact", "preferences"), about, strict=True)
+        body |= {name: text and json.loads(text) for name, text in named}
+    return body
 
 
 def _time(at: datetime | None) -> str | None:

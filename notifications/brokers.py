@@ -5,7 +5,6 @@ record while it refuses one before it: so who reads a stream and passes over wha
 what they had has read everything, in its order.
 """
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,9 +13,10 @@ from typing import Any, Protocol, Self
 from urllib.parse import parse_qsl, urlsplit
 
 import redis
+import structlog
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 SECONDS = 20.0  # that a broker may take for one batch
 KEPT = 1_000_000  # records of a Redis stream, about; Kafka's topics say so themselves
@@ -73,7 +73,7 @@ class Kafka:
                 # Else what follows a record that is given up could be written without it.
                 "enable.gapless.guarantee": True,
                 "message.timeout.ms": 0,
-                "logger": log,
+                "log_level": 2,  # what matters is told by `append`
             }
         )
         return self
@@ -87,19 +87,21 @@ class Kafka:
 
     def append(self, *, records: Sequence[Record]) -> int:
         """Append records, and wait until Kafka has them."""
-        refused: set[int] = set(range(len(records)))
+        refused = set(range(len(records)))
 
         def note(place: int, error: KafkaError | None, _: Any) -> None:
             if error is None:
                 refused.discard(place)
+            elif place == min(refused):
+                log.warning("kafka refuses", error=error.name())
 
         try:
             for place, (key, body) in enumerate(records):
                 self.producer.produce(
                     self.topic, key=key, value=body, on_delivery=partial(note, place)
                 )
-        except (BufferError, KafkaException):
-            pass  # what was not produced is not there
+        except (BufferError, KafkaException) as error:  # what was not produced is not there
+            log.warning("kafka takes no more", error=str(error))
         self.producer.flush(SECONDS)
         return min(refused, default=len(records))
 
@@ -131,6 +133,7 @@ class RedisStream:
                     fields: Any = {"key": key, "body": body}
                     batch.xadd(self.topic, fields, maxlen=KEPT, approximate=True)
                 batch.execute()
-        except redis.RedisError:
+        except redis.RedisError as error:
+            log.warning("redis refuses", error=type(error).__name__)
             return 0
         return len(records)
