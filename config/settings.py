@@ -175,6 +175,9 @@ SPECTACULAR_SETTINGS = {
         "FacilityKind": "scheduling.models.Facility.Kind",
         "ExceptionKind": "scheduling.models.AvailabilityException.Kind",
         "Language": "accounts.models.Language",
+        "MessageKind": "notifications.kinds.CHOICES",
+        "MessageStatus": "notifications.models.Message.Status",
+        "Channel": "notifications.models.Channel",
         "EventKind": "notifications.api.webhooks.KIND_CHOICES",
         "WebhookDeliveryStatus": "notifications.models.WebhookDelivery.Status",
     },
@@ -193,6 +196,8 @@ RATE_LIMITS: dict[str, str] = {
     "offer": "30/minute",  # per address
     "register": "5/minute",  # per address
     "invitation": "30/minute",  # per address
+    "message": "20/hour",  # per recipient and channel; what is more is sent later
+    "messages": "600/minute",  # per tenant and channel, likewise
     "mail": "3/hour",  # links in mails, per mail address that is written to
     "explain": "30/minute",  # per user
     "webhook_test": "10/minute",  # per tenant
@@ -320,6 +325,9 @@ EVENT_TASKS: dict[str, str] = {
     "*": "notifications.tasks.relay_events",
     "slot.opened": "waitlist.tasks.fill_facility",
     "waitlist.joined": "waitlist.tasks.fill_facility",
+    "waitlist.converted": "waitlist.tasks.tell_positions",
+    "waitlist.cancelled": "waitlist.tasks.tell_positions",
+    "waitlist.auto_expired": "waitlist.tasks.tell_positions",
     "block.created": "waitlist.tasks.withdraw_blocked_holds",
     "patient.updated": "waitlist.tasks.rerank_patient",
     "access.invited": "accounts.tasks.mail_invitations",
@@ -369,6 +377,7 @@ CELERY_BEAT_SCHEDULE = {
         ("waitlist", "fill_open_slots", timedelta(minutes=5), {"expire_seconds": 300}),
         ("waitlist", "withdraw_blocked_holds", timedelta(minutes=5), {"expire_seconds": 300}),
         ("waitlist", "send_hold_reminders", timedelta(minutes=5), {"expire_seconds": 300}),
+        ("waitlist", "tell_positions", timedelta(minutes=5), {"expire_seconds": 300}),
         ("waitlist", "expire_entries", timedelta(hours=1), {}),
         ("waitlist", "send_nudges", crontab(hour="10", minute="0"), {}),
         ("waitlist", "expire_nudges", crontab(hour="10", minute="0"), {}),

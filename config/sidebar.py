@@ -35,6 +35,15 @@ GROUPS = (
         ),
     ),
     (
+        "Messages",
+        (
+            ("outgoing_mail", "notifications.message"),
+            ("edit_note", "notifications.template"),
+            ("toggle_on", "notifications.channelswitch"),
+            ("notifications", "notifications.preference"),
+        ),
+    ),
+    (
         "People",
         (
             ("person", "scheduling.patient"),

@@ -4,7 +4,7 @@ from datetime import datetime
 
 import structlog
 
-from notifications import messages, preferences, recipients, templates
+from notifications import messages, preferences, recipients, templates, throttles
 from notifications.channels import Failed
 from notifications.models import Message
 from notifications.senders import SENDERS
@@ -26,6 +26,12 @@ def deliver(*, message: Message, now: datetime) -> str:
     if reason:
         messages.suppress(message=message, reason=reason, now=now)
         return "suppressed"
+    wait = throttles.wait(message=message, now=now)
+    if wait is not None:
+        messages.put_off(message=message, until=wait.until)
+        if wait.of_tenant is not None:
+            messages.spread(message=message, start=wait.until, figure=wait.of_tenant, now=now)
+        return "put_off"
     try:
         provider_message_id = _send(message=message, now=now)
     except Failed as failed:

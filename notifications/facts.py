@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
@@ -23,6 +23,26 @@ FULL = {
     "pt": r"l, j \d\e F \d\e Y, H:i",
 }
 SHORT = {"en": "D j M H:i", "es": "j/n H:i", "fr": "j/n H:i", "pt": "j/n H:i"}
+SAMPLES: Mapping[str, str] = {
+    "patient_name": "Ada Byron",
+    "provider_name": "Dr Osei",
+    "facility_name": "City Clinic",
+    "service_name": "Check-up",
+    "duration": "30",
+    "price": "45.00 EUR",
+    "minutes_to_respond": "90",
+    "hours_remaining": "24",
+    "offer_url": "https://example.org/o/8dA2",
+    "nudge_url": "https://example.org/n/8dA2",
+    "position": "2",
+    "organizer_name": "Bright Events",
+    "rfp_title": "Spring gala",
+    "rfp_url": "https://example.org/r/8dA2",
+}
+SAMPLE_TIMES = {
+    "slot_time": datetime(2030, 9, 25, 9, 30, tzinfo=UTC),
+    "respond_by": datetime(2030, 9, 24, 17, 45, tzinfo=UTC),
+}
 TERSE = {Channel.SMS, Channel.WHATSAPP}
 MINUTE = timedelta(minutes=1)
 
@@ -71,10 +91,21 @@ class Facts:
         """Write a time by the facility's clock."""
         if at is None:
             return ""
-        style = SHORT if self.message.channel in TERSE else FULL
         local = at.astimezone(ZoneInfo(self.message.facility.timezone))
-        with translation.override(self.language):
-            return str(formats.date_format(local, style[self.language]))
+        return write_time(at=local, channel=self.message.channel, language=self.language)
+
+
+def write_time(*, at: datetime, channel: str, language: str) -> str:
+    """Write a local time as a channel and a language have it."""
+    style = SHORT if channel in TERSE else FULL
+    with translation.override(language):
+        return str(formats.date_format(at, style[language]))
+
+
+def sample(*, name: str, channel: str, language: str) -> str:
+    """Return a value to see a text with that is sent to nobody yet."""
+    at = SAMPLE_TIMES.get(name)
+    return write_time(at=at, channel=channel, language=language) if at else SAMPLES[name]
 
 
 def _price(facts: Facts) -> str:

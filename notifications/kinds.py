@@ -50,3 +50,4 @@ KINDS: Mapping[str, Kind] = {
 }
 
 URGENT = sorted(name for name, kind in KINDS.items() if kind.urgent)
+CHOICES = [(name, name) for name in KINDS]

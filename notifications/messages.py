@@ -11,7 +11,8 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import F, Q, QuerySet
+from limits import RateLimitItem
 
 from audit import sql
 from audit.errors import NotFound, Refused
@@ -47,13 +48,18 @@ def claim(*, channel: str, now: datetime, limit: int) -> Sequence[Message]:
             "limit": limit,
         },
     )
-    found = Message.objects.select_related(
+    claimed = Message.objects.filter(pk__in=[id for (id,) in rows])
+    return list(to_render(found=claimed).order_by("seq", "pk"))
+
+
+def to_render(*, found: QuerySet[Message]) -> QuerySet[Message]:
+    """Read with messages all that rendering them reads."""
+    return found.select_related(
         "tenant", "facility", "patient", "user", "entry__service", "entry__provider",
         "entry__organizer",
         "hold__slot__provider", "hold__slot__service", "appointment__provider",
         "appointment__service",
     )  # fmt: skip
-    return list(found.filter(pk__in=[id for (id,) in rows]).order_by("seq", "pk"))
 
 
 def note_sent(*, message: Message, provider_message_id: str, now: datetime) -> bool:
@@ -109,6 +115,38 @@ def put_off(*, message: Message, until: datetime) -> None:
     Message.objects.filter(_claimed(message=message)).update(
         next_attempt_at=until, claimed_until=None, attempts=F("attempts") - 1
     )
+
+
+def spread(*, message: Message, start: datetime, figure: RateLimitItem, now: datetime) -> int:
+    """Put off what else its tenant has due on its channel, so many at a time from `start`.
+
+    Else each would be claimed and put off one by one, time and again. Return how many.
+    Locks message.
+    """
+    params = {
+        "tenant": message.tenant_id,
+        "channel": message.channel,
+        "urgent": URGENT,
+        "now": now,
+        "start": start,
+        "amount": figure.amount,
+        "period": timedelta(seconds=figure.get_expiry()),
+    }
+    return len(sql.run(app="notifications", name="spread_messages", params=params))
+
+
+def hurries(*, message: Message) -> bool:
+    """Whether something urgent waits for a message to be sent before it."""
+    later = Message.objects.filter(
+        status=Message.Status.QUEUED,
+        entry=message.entry,
+        channel=message.channel,
+        patient=message.patient,
+        user=message.user,
+        seq__gt=message.seq,
+        kind__in=URGENT,
+    )
+    return message.entry is not None and later.exists()
 
 
 def note_report(
@@ -167,10 +205,9 @@ def dismiss(*, message_id: UUID, now: datetime) -> Message:
     return message
 
 
-def mark_read(*, mine: Q, message_ids: Sequence[UUID], now: datetime) -> int:
-    """Note that somebody read what they were told in the app; return how many were new to them."""
-    told = Message.objects.filter(mine, channel="in_app", status=Message.Status.DELIVERED)
-    return told.filter(pk__in=message_ids, read_at=None).update(read_at=now)
+def mark_read(*, message_id: UUID, now: datetime) -> None:
+    """Note that somebody read what they were told in the app; the first time counts."""
+    Message.objects.filter(pk=message_id, channel="in_app", read_at=None).update(read_at=now)
 
 
 def due(*, now: datetime) -> list[str]:

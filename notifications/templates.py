@@ -6,7 +6,7 @@ Looked up for the facility, then for the tenant, then in texts/. Placeholders ar
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -17,9 +17,11 @@ from uuid import UUID
 from django.core.exceptions import ValidationError
 from django.db.models import F, Q
 
+from accounts import rows
+from audit.errors import NotFound
 from notifications import recipients
 from notifications.channels import Content
-from notifications.facts import ALIASES, VALUES, Facts
+from notifications.facts import ALIASES, VALUES, Facts, sample
 from notifications.kinds import KINDS
 from notifications.models import Channel, Message, Template
 
@@ -46,7 +48,12 @@ def render(*, message: Message, now: datetime) -> Content:
         language=language,
     )
     facts = Facts(message=message, language=language, now=now)
-    return Content(fill(text=text.subject, facts=facts), fill(text=text.body, facts=facts))
+    return fill(text=text, value=lambda name: VALUES[name](facts))
+
+
+def preview(*, text: Text, channel: str, language: str) -> Content:
+    """Write what a text would say, to nobody in particular."""
+    return fill(text=text, value=lambda name: sample(name=name, channel=channel, language=language))
 
 
 def find(*, tenant_id: UUID, facility_id: UUID, kind: str, channel: str, language: str) -> Text:
@@ -65,22 +72,72 @@ def find(*, tenant_id: UUID, facility_id: UUID, kind: str, channel: str, languag
 
 
 def shipped(*, kind: str, channel: str, language: str) -> Text:
-    """Return the text of texts/: one for mails, and a short one for all other channels."""
+    """Return the text of texts/: the channel's own, else the short one."""
     app, _, name = kind.partition(".")
     texts: Mapping[str, str] = _texts(language=language)[app][name]
     if channel == Channel.EMAIL:
         return Text(texts["subject"], texts["mail"].strip() + "\n")
-    return Text(texts["subject"] if channel == Channel.IN_APP else "", texts["short"].strip())
+    body = texts.get(channel, texts["short"])
+    return Text(texts["subject"] if channel == Channel.IN_APP else "", body)
 
 
-def fill(*, text: str, facts: Facts) -> str:
+def fill(*, text: Text, value: Callable[[str], str]) -> Content:
     """Put the values in the places of their names."""
 
-    def value(found: re.Match[str]) -> str:
+    def put(found: re.Match[str]) -> str:
         name = ALIASES.get(found[1], found[1])
-        return VALUES[name](facts) if name in VALUES else found[0]
+        return value(name) if name in VALUES else found[0]
 
-    return PLACEHOLDER.sub(value, text)
+    return Content(PLACEHOLDER.sub(put, text.subject), PLACEHOLDER.sub(put, text.body))
+
+
+def add(
+    *, tenant_id: UUID, kind: str, channel: str, language: str, body: str, subject: str = "",
+    facility_id: UUID | None = None,
+) -> Template:  # fmt: skip
+    """Write a tenant's own text of a kind, for one facility or for all.
+
+    :raises ValidationError: naming each field with a fault.
+    """
+    check(kind=kind, channel=channel, subject=subject, body=body)
+    template = Template(
+        tenant_id=tenant_id,
+        facility_id=facility_id,
+        kind=kind,
+        channel=channel,
+        language=language,
+        subject=subject,
+        body=body,
+    )
+    if template.facility is not None and template.facility.tenant_id != tenant_id:
+        raise NotFound("facility", facility_id)
+    return rows.add(row=template)
+
+
+def change(
+    *, template_id: UUID, changes: Mapping[str, Any], version: int | None = None
+) -> Template:
+    """Change what a text says.
+
+    :raises NotFound: if it is not there.
+    :raises Stale: if its version is not the wanted one.
+    :raises ValidationError: naming each field with a fault, or that a text keeps.
+    """
+    if fixed := [name for name in changes if name not in {"subject", "body"}]:
+        raise ValidationError(dict.fromkeys(fixed, "A text keeps this; add another text instead."))
+    found = Template.objects.all()
+    template = rows.find(rows=found, id=template_id, field="template")
+    said = {"subject": template.subject, "body": template.body, **changes}
+    check(kind=template.kind, channel=template.channel, **said)
+    return rows.edit(rows=found, id=template_id, changes=changes, version=version)
+
+
+def remove(*, template_id: UUID, version: int | None = None) -> None:
+    """Delete a tenant's own text: what is shipped counts again.
+
+    :raises NotFound, Stale: as `change`.
+    """
+    rows.remove(rows=Template.objects.all(), id=template_id, version=version)
 
 
 def check(*, kind: str, channel: str, subject: str, body: str) -> None:

@@ -2,9 +2,26 @@
 
 from django.urls import path
 
-from notifications.api import webhooks
+from notifications.api import deliveries, inbox, links, preferences, templates, webhooks
 
 urlpatterns = [
+    path("inbox/", inbox.InboxView.as_view(), name="inbox-list"),
+    path("inbox/<uuid:id>/read", inbox.InboxReadView.as_view(), name="inbox-read"),
+    path("preferences/", preferences.PreferencesView.as_view(), name="preferences"),
+    path("deliveries/", deliveries.DeliveriesView.as_view(), name="delivery-list"),
+    path("deliveries/<uuid:id>", deliveries.DeliveryView.as_view(), name="delivery-detail"),
+    path(
+        "deliveries/<uuid:id>/retry", deliveries.DeliveryRetryView.as_view(), name="delivery-retry"
+    ),
+    path(
+        "deliveries/<uuid:id>/dismiss",
+        deliveries.DeliveryDismissView.as_view(),
+        name="delivery-dismiss",
+    ),
+    path("templates/", templates.TemplatesView.as_view(), name="template-list"),
+    path("templates/<uuid:id>", templates.TemplateView.as_view(), name="template-detail"),
+    path("unsubscribe/<str:token>", links.UnsubscribeView.as_view(), name="unsubscribe"),
+    path("nudges/<str:token>", links.NudgeView.as_view(), name="nudge"),
     path("webhooks/", webhooks.EndpointsView.as_view(), name="webhook-list"),
     path("webhooks/<uuid:id>", webhooks.EndpointView.as_view(), name="webhook-detail"),
     path("webhooks/<uuid:id>/rotate", webhooks.RotateView.as_view(), name="webhook-rotate"),

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from django.conf import settings
@@ -22,8 +21,8 @@ from accounts.routes import Route
 from audit import clock
 from audit.events import SYSTEM
 from config import docs
-from notifications import webhooks
-from notifications.models import WebhookDelivery
+from notifications import nudges, relay, templates, unsubscribes, webhooks
+from notifications.models import Message
 from scheduling import appointments
 from scheduling.models import Slot
 from tests.api import Api, log_in, patient_of
@@ -111,15 +110,18 @@ def make_place() -> Place:
         "appointment": appointment,
         "waitlist": offered,
         "hold": hold,
-        "webhook": endpoint,
-        "webhook-delivery": WebhookDelivery.objects.create(
-            tenant=tenant,
-            endpoint=endpoint,
-            event_id=uuid4(),
-            seq=1,
-            kind="waitlist.joined",
-            next_attempt_at=clock.now(),
+        "template": templates.add(
+            tenant_id=tenant.pk, kind="waitlist.joined", channel="sms", language="en", body="Hello"
         ),
+    }
+    relay.relay(limit=1000, now=clock.now())
+    told = Message.objects.filter(patient=patient)
+    rows |= {
+        "webhook": endpoint,
+        "webhook-delivery": endpoint.deliveries.earliest("seq"),
+        "inbox": told.filter(channel="in_app")[0],
+        "delivery": told.filter(status="queued")[0],
+        "message": told.filter(kind="waitlist.joined", channel="email")[0],
     }
     return Place(tenant, apis, rows)
 
@@ -147,6 +149,8 @@ def fill(*, route: Route, place: Place) -> str:
 TOKENS: Mapping[str, Callable[[Place], str]] = {
     "invitation": lambda place: invitations.token(invitation=place.rows["invitation"]),
     "offer": lambda place: offers.sign(hold_id=place.rows["hold"].pk),
+    "unsubscribe": lambda place: unsubscribes.sign(message=place.rows["message"]),
+    "nudge": lambda place: nudges.url(entry_id=place.rows["waitlist"].pk).rpartition("/")[2],
 }
 
 
@@ -156,6 +160,13 @@ PASSING: Mapping[str, Callable[[Place], dict[str, Any]]] = {
     "appointment-invite": lambda place: {"reason": "patient_request"},
     "waitlist-still-interested": lambda place: {"interested": True},
     "waitlist-promote": lambda place: {"slot": str(place.rows["slot"].pk)},
+    "template-list": lambda place: {
+        "facility": str(place.rows["facility"].pk),
+        "kind": "waitlist.joined",
+        "channel": "sms",
+        "language": "fr",
+        "body": "Bonjour",
+    },
 }
 
 
@@ -281,6 +292,7 @@ BODIES: Mapping[str, tuple[str, Callable[[Place], dict[str, Any]]]] = {
     "exception facility": ("availability-exceptions/", lambda p: {"facility": p.rows["facility"]}),
     "exception provider": ("availability-exceptions/", lambda p: {"provider": p.rows["provider"]}),
     "block facility": ("time-blocks/", lambda p: {"facility": p.rows["facility"]}),
+    "template facility": ("templates/", lambda p: {"facility": p.rows["facility"]}),
     "block provider": ("time-blocks/", lambda p: {"provider": p.rows["provider"]}),
 }
 
@@ -299,6 +311,7 @@ def test_another_tenants_id_in_a_body_is_not_there_and_named(own: Place, case: s
             "facility": own.rows["facility"], "provider": own.rows["provider"],
             "date": "2099-01-01", "kind": "closed",
         },
+        "templates/": PASSING["template-list"](own),
         "time-blocks/": {
             "facility": own.rows["facility"], "provider": own.rows["provider"],
             "starts_at": "2099-01-01T09:00:00Z", "ends_at": "2099-01-01T10:00:00Z",
@@ -309,7 +322,7 @@ def test_another_tenants_id_in_a_body_is_not_there_and_named(own: Place, case: s
         name: str(value.pk) if hasattr(value, "pk") else value
         for name, value in {**body, field: row}.items()
     }
-    response = own.apis[Role.STAFF].post(path, values, format="json")
+    response = own.apis[Role.ADMIN].post(path, values, format="json")
     assert response.status_code == 404, response.content
     assert [error["field"] for error in response.json()["errors"]] == [field]
 

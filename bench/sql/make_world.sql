@@ -5,7 +5,7 @@ CREATE OR REPLACE FUNCTION pg_temp.pick(what text, n bigint, among int) RETURNS 
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     AS $$ SELECT (hashtextextended(what || n, 42) & 2147483647)::bigint %% among $$;
 CREATE OR REPLACE FUNCTION pg_temp.id(what text, n bigint) RETURNS uuid
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT md5(what || n)::uuid $$;
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT (left(md5(what), 8) || lpad(to_hex(n), 24, '0'))::uuid $$;
 
 INSERT INTO accounts_tenant (id, name, slug, kind)
 SELECT pg_temp.id('tenant', t), 'Tenant ' || t, 'bench-' || t, 'clinic'

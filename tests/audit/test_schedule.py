@@ -20,6 +20,7 @@ JOBS: dict[str, Any] = {
     "waitlist.tasks.expire_holds": timedelta(seconds=10),
     "waitlist.tasks.withdraw_blocked_holds": timedelta(minutes=5),
     "waitlist.tasks.send_hold_reminders": timedelta(minutes=5),
+    "waitlist.tasks.tell_positions": timedelta(minutes=5),
     "waitlist.tasks.expire_entries": timedelta(hours=1),
     "waitlist.tasks.send_nudges": crontab(minute="0", hour="10"),
     "waitlist.tasks.expire_nudges": crontab(minute="0", hour="10"),
