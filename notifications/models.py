@@ -66,7 +66,7 @@ class Message(TenantRow):
     seq = models.BigIntegerField()
     kind = models.CharField(max_length=40)
     facility = models.ForeignKey(
-        Facility, on_delete=models.PROTECT, related_name="+", db_index=False
+        Facility, null=True, on_delete=models.PROTECT, related_name="+", db_index=False
     )
     entry = models.ForeignKey(
         WaitlistEntry,

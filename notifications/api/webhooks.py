@@ -62,7 +62,7 @@ class EndpointWithSecret(EndpointSerializer):
     secret = serializers.CharField()
 
     class Meta(EndpointSerializer.Meta):
-        fields = (*EndpointSerializer.Meta.fields, "secret")
+        fields = (*EndpointSerializer.Meta.fields, "secret")  # type: ignore[assignment]
 
 
 class TestAnswer(serializers.Serializer[Any]):

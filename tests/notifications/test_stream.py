@@ -274,7 +274,11 @@ def test_the_relay_sends_for_the_stream(clinic: World, settings: Settings) -> No
     queues.empty()
     clinic.join()
     tasks.relay_events()
-    streamed = ("notifications", "notifications.tasks.stream_events", [])
+    streamed: tuple[str, str, list[Any]] = (
+        "notifications",
+        "notifications.tasks.stream_events",
+        [],
+    )
     assert streamed not in queues.messages()
     settings.STREAM_URL = "redis://127.0.0.1:1/0"
     clinic.join()

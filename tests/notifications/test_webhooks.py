@@ -14,15 +14,15 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from accounts.models import Tenant
 from audit import clock, locks
 from audit.models import Event
-from notifications import relay, tasks, webhook_deliveries, webhooks
-from notifications.models import WebhookDelivery, WebhookEndpoint
+from notifications import relay, tasks, templates, webhook_deliveries, webhooks
+from notifications.models import Message, WebhookDelivery, WebhookEndpoint
 from notifications.outbound import Answer
 from notifications.webhook_deliveries import NotFailed
 from tests import factories
 from tests.audit import broker, elsewhere
 from tests.notifications import receivers
 from tests.notifications.receivers import Receiver
-from tests.notifications.told import relayed
+from tests.notifications.told import messages, relayed
 from tests.waitlist.worlds import DAY, HOUR, MINUTE, NOW, SECOND, STAFF, World
 from waitlist import entries
 from waitlist.models import WaitlistEntry
@@ -253,6 +253,20 @@ def test_pauses_grow_until_a_day_is_over_and_then_the_endpoint_is_disabled(clini
         tenant_id=clinic.tenant.pk, endpoint_id=endpoint.pk, changes={"is_active": True}
     )
     assert (on.disabled_at, on.disabled_reason, on.failing_since) == (None, "", None)
+
+
+def test_admins_are_told_of_an_endpoint_that_is_disabled(clinic: World) -> None:
+    admin = factories.MembershipFactory.create(tenant=clinic.tenant, role="admin").user
+    factories.MembershipFactory.create(tenant=clinic.tenant, role="staff")
+    factories.MembershipFactory.create(role="admin")
+    endpoint, _ = add(clinic.tenant, "https://a.example/")
+    gone = Answer(webhooks.GONE, "refused")
+    assert webhooks.note_failure(endpoint_id=endpoint.pk, answer=gone, now=NOW)
+    relayed()
+    assert messages(to=admin) == {"webhook.disabled": {"in_app delivered", "email queued"}}
+    assert Message.objects.count() == 2
+    said = templates.render(message=Message.objects.get(channel="email"), now=NOW)
+    assert said.subject == f"{clinic.tenant.name}: a webhook was switched off"
 
 
 def test_one_event_that_is_never_taken_fails_alone(clinic: World) -> None:
