@@ -56,6 +56,7 @@ ADMINS: Roles = frozenset({Role.ADMIN})
 MANAGERS: Roles = ADMINS | {Role.ORGANIZER_ADMIN}
 STAFF: Roles = ADMINS | {Role.STAFF}
 TEAM: Roles = STAFF | {Role.PROVIDER}
+BOOKED: Roles = frozenset({Role.PATIENT, Role.PROVIDER})
 CLINICAL: Roles = TEAM | {Role.PATIENT}
 
 READ = ("GET", "HEAD")
@@ -135,6 +136,8 @@ ROUTES: dict[str, Mapping[str, Roles]] = {
     "unsubscribe": _route(read=ANYONE, post=ANYONE),
     "nudge": _route(read=ANYONE, post=ANYONE),
     "tenant-waitlist-policy": _route(read=TEAM, put=ADMINS),
+    "calendar-feed": _route(read=BOOKED, post=BOOKED, delete=BOOKED),
+    "calendar": _route(read=ANYONE),
     **_rows(name="webhook", read=MANAGERS, write=MANAGERS),
     "webhook-rotate": _route(post=MANAGERS),
     "webhook-test": _route(post=MANAGERS),

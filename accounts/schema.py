@@ -343,7 +343,7 @@ def _example(schema: Mapping[str, Any], schemas: Mapping[str, Any], name: str = 
         return {
             key: _example(one, schemas, key) for key, one in schema.get("properties", {}).items()
         }
-    if name in NAMED and schema.get("format") != "uuid":
+    if name in NAMED and schema.get("format") != "uuid" and kind != "boolean":
         return NAMED[name]
     if kind == "array":
         return [_example(schema.get("items", {}), schemas)]

@@ -200,6 +200,7 @@ RATE_LIMITS: dict[str, str] = {
     "messages": "600/minute",  # per tenant and channel, likewise
     "mail": "3/hour",  # links in mails, per mail address that is written to
     "explain": "30/minute",  # per user
+    "calendar": "10/minute",  # per calendar; of addresses at which none is, per caller's address
     "webhook_test": "10/minute",  # per tenant
     **env.dict("RATE_LIMITS", default={}),
 }

@@ -1,5 +1,6 @@
 """Email: Django's mail, over SMTP or by a provider's API, as the settings say."""
 
+from email.mime.text import MIMEText
 from email.utils import parseaddr
 from smtplib import SMTPException, SMTPRecipientsRefused, SMTPResponseException, SMTPSenderRefused
 
@@ -7,9 +8,10 @@ from anymail.exceptions import AnymailError, AnymailRecipientsRefused, AnymailRe
 from django.conf import settings
 from django.core.mail import EmailMessage
 
-from notifications import unsubscribes
+from notifications import calendars, unsubscribes
 from notifications.channels import Content, Failed
 from notifications.models import Message
+from scheduling.models import Appointment
 
 TOO_MANY = 429
 
@@ -34,7 +36,11 @@ def send(*, message: Message, address: str, content: Content) -> str:
 
 
 def write(*, message: Message, address: str, content: Content) -> EmailMessage:
-    """Write the mail; one about the waitlist can be unsubscribed from with one click (RFC 8058)."""
+    """Write the mail.
+
+    One about the waitlist can be unsubscribed from with one click (RFC 8058), one about an
+    appointment says it to calendar programs, too.
+    """
     domain = parseaddr(settings.DEFAULT_FROM_EMAIL)[1].rpartition("@")[2] or "localhost"
     headers = {"Message-ID": f"<{message.pk}@{domain}>"}
     if message.kind.startswith("waitlist."):
@@ -42,12 +48,24 @@ def write(*, message: Message, address: str, content: Content) -> EmailMessage:
             "List-Unsubscribe": f"<{unsubscribes.url(message=message)}>",
             "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
         }
-    return EmailMessage(
+    mail = EmailMessage(
         subject=" ".join(content.subject.split()),
         body=content.body,
         to=[address],
         headers=headers,
     )
+    if message.appointment is not None and message.kind.startswith("appointment."):
+        mail.attach(_for_calendar(appointment=message.appointment))
+    return mail
+
+
+def _for_calendar(*, appointment: Appointment) -> MIMEText:
+    """Write what calendar programs read, as RFC 6047 says that a mail carries it."""
+    calendar = calendars.invitation(appointment=appointment)
+    part = MIMEText(calendar.to_ical().decode(), "calendar", "utf-8")
+    part.set_param("method", str(calendar["method"]))
+    part.add_header("Content-Disposition", "attachment", filename="appointment.ics")
+    return part
 
 
 def _failure(error: Exception) -> Failed:

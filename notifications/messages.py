@@ -58,7 +58,7 @@ def to_render(*, found: QuerySet[Message]) -> QuerySet[Message]:
         "tenant", "facility", "patient", "user", "entry__service", "entry__provider",
         "entry__organizer",
         "hold__slot__provider", "hold__slot__service", "appointment__provider",
-        "appointment__service",
+        "appointment__service", "appointment__facility", "appointment__patient",
     )  # fmt: skip
 
 

@@ -253,6 +253,39 @@ class Template(Versioned):
         return f"{self.kind} by {self.channel} in {self.language}"
 
 
+class CalendarFeed(Versioned):
+    """The secret address of a user's calendar: as a patient, or as a provider where there is none.
+
+    Of the token in it only the digest is kept.
+    """
+
+    user = models.ForeignKey(
+        User, on_delete=models.CASCADE, related_name="calendar_feeds", db_index=False
+    )
+    patient = models.ForeignKey(
+        Patient, null=True, on_delete=models.CASCADE, related_name="calendar_feeds"
+    )
+    digest = models.CharField(max_length=64, help_text="SHA-256, in hexadecimal")
+    rotated_at = models.DateTimeField(help_text="when its address was made")
+
+    class Meta:
+        triggers = [triggers.touch(version=True)]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["user", "tenant", "patient"],
+                name="calendarfeed_once",
+                nulls_distinct=False,
+            ),
+            models.UniqueConstraint(fields=["digest"], name="calendarfeed_digest_once"),
+            models.CheckConstraint(
+                name="calendarfeed_digest", condition=Q(digest__regex=r"^[0-9a-f]{64}$")
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"calendar feed of {self.user_id}"
+
+
 class WebhookEndpoint(Versioned):
     """Where a tenant's own system is told of events, of the kinds chosen.
 

@@ -2,7 +2,15 @@
 
 from django.urls import path
 
-from notifications.api import deliveries, inbox, links, preferences, templates, webhooks
+from notifications.api import (
+    calendars,
+    deliveries,
+    inbox,
+    links,
+    preferences,
+    templates,
+    webhooks,
+)
 
 urlpatterns = [
     path("inbox/", inbox.InboxView.as_view(), name="inbox-list"),
@@ -22,6 +30,8 @@ urlpatterns = [
     path("templates/<uuid:id>", templates.TemplateView.as_view(), name="template-detail"),
     path("unsubscribe/<str:token>", links.UnsubscribeView.as_view(), name="unsubscribe"),
     path("nudges/<str:token>", links.NudgeView.as_view(), name="nudge"),
+    path("calendar-feed", calendars.FeedView.as_view(), name="calendar-feed"),
+    path("calendar/<str:token>.ics", calendars.CalendarView.as_view(), name="calendar"),
     path("webhooks/", webhooks.EndpointsView.as_view(), name="webhook-list"),
     path("webhooks/<uuid:id>", webhooks.EndpointView.as_view(), name="webhook-detail"),
     path("webhooks/<uuid:id>/rotate", webhooks.RotateView.as_view(), name="webhook-rotate"),

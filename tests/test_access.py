@@ -16,12 +16,12 @@ from django.db import transaction
 
 from accounts import invitations, routes
 from accounts.models import Membership, Tenant
-from accounts.roles import ROUTES, Role, roles
+from accounts.roles import ROUTES, Caller, Role, roles
 from accounts.routes import Route
 from audit import clock
 from audit.events import SYSTEM
 from config import docs
-from notifications import nudges, relay, templates, unsubscribes, webhooks
+from notifications import calendars, nudges, relay, templates, unsubscribes, webhooks
 from notifications.models import Message
 from scheduling import appointments
 from scheduling.models import Slot
@@ -146,9 +146,18 @@ def fill(*, route: Route, place: Place) -> str:
     return path
 
 
+def _calendar_token(place: Place) -> str:
+    patient = patient_of(api=place.apis[Role.PATIENT])
+    assert patient.user_id is not None
+    caller = Caller(patient.user_id, place.tenant.pk, Role.PATIENT, patient.pk)
+    _, url = calendars.rotate(caller=caller, now=clock.now())
+    return url.rpartition("/")[2].removesuffix(".ics")
+
+
 TOKENS: Mapping[str, Callable[[Place], str]] = {
     "invitation": lambda place: invitations.token(invitation=place.rows["invitation"]),
     "offer": lambda place: offers.sign(hold_id=place.rows["hold"].pk),
+    "calendar": _calendar_token,
     "unsubscribe": lambda place: unsubscribes.sign(message=place.rows["message"]),
     "nudge": lambda place: nudges.url(entry_id=place.rows["waitlist"].pk).rpartition("/")[2],
 }

@@ -34,7 +34,7 @@ def fill_facilities(*facility_ids: str) -> dict[str, int]:
     counts = {"offers": 0, "clashes": 0, "busy": 0, "failed": 0}
     for facility_id in facility_ids:
         try:
-            for filled in fill.passes(facility_id=UUID(facility_id), now=clock.now()):
+            for filled in fill.passes(facility_id=UUID(facility_id), clock=clock.now):
                 counts["offers"] += filled.offers
                 counts["clashes"] += filled.clashes
         except fill.Busy:
@@ -57,7 +57,7 @@ def fill_facility(self: "Task[[str], dict[str, int]]", facility_id: str) -> dict
     counts = {"offers": 0, "fruitless": 0}
     clashes = 0
     try:
-        for filled in fill.passes(facility_id=UUID(facility_id), now=clock.now()):
+        for filled in fill.passes(facility_id=UUID(facility_id), clock=clock.now):
             counts["offers"] += filled.offers
             counts["fruitless"] += filled.fruitless
             clashes += filled.clashes

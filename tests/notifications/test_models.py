@@ -4,17 +4,21 @@ from typing import Any
 
 import pytest
 
-from notifications.models import ChannelSwitch, Message, Preference, Template
+from notifications.models import CalendarFeed, ChannelSwitch, Message, Preference, Template
 from tests import factories
 from tests.audit import constraints
 from tests.audit.refusals import refusal
 from tests.notifications.told import relayed
-from tests.waitlist.worlds import World
+from tests.waitlist.worlds import NOW, World
 
 MESSAGE = "UPDATE notifications_message SET {} WHERE id = %(message)s"
 TOLD = "UPDATE notifications_message SET {} WHERE id = %(told)s"
 PREFERENCE = "UPDATE notifications_preference SET {} WHERE id = %(preference)s"
 SWITCH = "UPDATE notifications_channelswitch SET {} WHERE id = %(switch)s"
+FEED = (
+    "INSERT INTO notifications_calendarfeed (tenant_id, user_id, patient_id, digest, rotated_at)"
+    " SELECT tenant_id, user_id, {}, now() FROM notifications_calendarfeed"
+)
 TEMPLATE = "UPDATE notifications_template SET {} WHERE id = %(template)s"
 
 # Constraint → statements that it refuses. The ids are those of `rows`.
@@ -65,6 +69,9 @@ REFUSED: dict[str, list[str]] = {
     "template_channel": [TEMPLATE.format("channel = 'fax'")],
     "template_language": [TEMPLATE.format("language = 'xx'")],
     "template_body": [TEMPLATE.format("body = ''")],
+    "calendarfeed_once": [FEED.format("NULL, repeat('1', 64)")],
+    "calendarfeed_digest_once": [FEED.format("%(patient)s, digest")],
+    "calendarfeed_digest": ["UPDATE notifications_calendarfeed SET digest = 'secret'"],
 }
 
 
@@ -75,10 +82,13 @@ def rows(clinic: World) -> dict[str, Any]:
     clinic.join(patient=patient)
     relayed()
     tenant = clinic.tenant
+    user = factories.UserFactory.create()
+    CalendarFeed.objects.create(tenant=tenant, user=user, digest="0" * 64, rotated_at=NOW)
     return {
+        "patient": patient.pk,
         "message": Message.objects.get(channel="email").pk,
         "told": Message.objects.get(channel="in_app").pk,
-        "user": factories.UserFactory.create().pk,
+        "user": user.pk,
         "preference": Preference.objects.create(tenant=tenant, patient=patient).pk,
         "switch": ChannelSwitch.objects.create(
             tenant=tenant, kind="waitlist.joined", channel="sms", is_on=True
@@ -104,6 +114,7 @@ def test_a_constraint_refuses(rows: dict[str, Any], name: str, statement: str) -
 def test_the_statements_are_refused_for_their_fault_alone(rows: dict[str, Any]) -> None:
     assert refusal(MESSAGE.format("reason = 'unreachable', attempts = 1"), rows) is None
     assert refusal(TOLD.format("read_at = now()"), rows) is None
+    assert refusal(FEED.format("%(patient)s, repeat('1', 64)"), rows) is None
     assert (
         refusal(
             "INSERT INTO notifications_preference (tenant_id, user_id)"
