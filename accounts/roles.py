@@ -143,6 +143,12 @@ ROUTES: dict[str, Mapping[str, Roles]] = {
     "tenant-waitlist-policy": _route(read=TEAM, put=ADMINS),
     "calendar-feed": _route(read=BOOKED, post=BOOKED, delete=BOOKED),
     "calendar": _route(read=ANYONE),
+    **_rows(name="webhook", read=MANAGERS, write=MANAGERS),
+    "webhook-rotate": _route(post=MANAGERS),
+    "webhook-test": _route(post=MANAGERS),
+    "webhook-deliveries": _route(read=MANAGERS),
+    "webhook-delivery-retry": _route(post=MANAGERS),
+    "webhook-delivery-dismiss": _route(post=MANAGERS),
 }
 
 

@@ -58,6 +58,7 @@ KINDS: dict[str, frozenset[str]] = {
         "waitlist.nudge_answered": "interested",
         "waitlist.position_changed": "position",
         "waitlist.policy_changed": "fields",
+        "webhook.disabled": "reason",
     }.items()
 }
 

@@ -27,6 +27,7 @@ def keep_logging(**_: Any) -> None:
 def announce_channels(**_: Any) -> None:
     """Say which channels are off. By name: this module is loaded before the models are."""
     import_string("notifications.senders.announce")()
+    import_string("notifications.stream.announce")()
 
 
 @receiver(bind_extra_task_metadata)

@@ -27,6 +27,7 @@ from waitlist import models as waitlist
 LOCKS = re.compile(r"\bLocks ([a-z, \n]+)\.")
 ORDER = (
     "queue", "provider", "patient", "slot", "appointment", "hold", "entry", "unrelayed", "message",
+    "endpoint", "delivery", "cursor",
 )  # fmt: skip
 MACHINES: Mapping[str, Mapping[Move, str]] = {
     **scheduling.MOVES,

@@ -32,7 +32,7 @@ from accounts.roles import roles as allowed
 from accounts.routes import names
 from audit import clock
 from audit.events import SYSTEM
-from notifications import calendars
+from notifications import calendars, relay, webhooks
 from scheduling import appointments, callers
 from scheduling.models import Facility, Patient, Provider, ProviderFacility, Service, Slot
 from waitlist import entries, invites, offers
@@ -261,6 +261,10 @@ def _prepare() -> Scratch:
     caller = callers.find(user_id=users["patient"].pk, tenant_id=tenant.pk)
     assert caller is not None
     _, url = calendars.rotate(caller=caller, now=now)
+    endpoint, _ = webhooks.add(
+        tenant_id=tenant.pk, url="https://webhooks.invalid/", kinds=["waitlist.joined"]
+    )
+    relay.relay(limit=1000, now=now)
     one = _texts([facility.pk]), _texts([provider.pk]), _texts([service.pk])
     ids = {
         "tenants": [str(tenant.pk)], "tenant": [mark],
@@ -272,6 +276,8 @@ def _prepare() -> Scratch:
         "appointments": _texts(appointment_ids),
         "offers": [offers.sign(hold_id=pk) for pk in hold_ids],
         "calendar": [url.rpartition("/")[2].removesuffix(".ics")],
+        "webhooks": _texts([endpoint.pk]),
+        "webhook-deliveries": _texts(endpoint.deliveries.values_list("pk", flat=True)),
     }  # fmt: skip
     ids |= {"patient": ids["patients"], "slot": ids["slots"], "entry": ids["waitlists"]}
     tokens = {role: callers.issue(user=user, tenant_id=tenant.pk) for role, user in users.items()}

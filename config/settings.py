@@ -178,6 +178,8 @@ SPECTACULAR_SETTINGS = {
         "MessageKind": "notifications.kinds.CHOICES",
         "MessageStatus": "notifications.models.Message.Status",
         "Channel": "notifications.models.Channel",
+        "EventKind": "notifications.api.webhooks.KIND_CHOICES",
+        "WebhookDeliveryStatus": "notifications.models.WebhookDelivery.Status",
     },
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
@@ -201,6 +203,7 @@ RATE_LIMITS: dict[str, str] = {
     "calendar": "10/minute",  # per calendar; of addresses at which none is, per caller's address
     "inbound": "20/minute",  # answers, per phone
     "unsigned": "30/minute",  # what comes in without a right signature, per address
+    "webhook_test": "10/minute",  # per tenant
     **env.dict("RATE_LIMITS", default={}),
 }
 
@@ -407,12 +410,25 @@ CELERY_BEAT_SCHEDULE = {
         ),
         ("notifications", "relay_events", timedelta(seconds=5), {"expire_seconds": 5}),
         ("notifications", "retry_deliveries", timedelta(minutes=1), {"expire_seconds": 60}),
+        ("notifications", "stream_events", timedelta(minutes=1), {"expire_seconds": 60}),
         ("accounts", "mail_invitations", timedelta(minutes=1), {"expire_seconds": 60}),
         ("accounts", "prune_idempotency_keys", crontab(hour="4", minute="10"), {}),
         ("audit", "prune_job_runs", crontab(hour="4", minute="0"), {}),
         ("audit", "fail_lost_runs", timedelta(minutes=10), {"expire_seconds": 600}),
     )
 }
+
+# What systems are told: webhooks, and a stream
+
+# Whether webhooks may go to private networks and to any port, or without TLS. Not where others
+# choose the addresses.
+WEBHOOKS_ALLOW_PRIVATE = env.bool("WEBHOOKS_ALLOW_PRIVATE", default=False)
+WEBHOOKS_ALLOW_HTTP = env.bool("WEBHOOKS_ALLOW_HTTP", default=False)
+# kafka://host:port,host:port?option=value or redis://host:port/0; none without it.
+STREAM_URL = env.str("STREAM_URL", default="")
+STREAM_TOPIC = env.str("STREAM_TOPIC", default="waitlist-events")
+# Names, addresses and phone numbers, too: only for a topic that nobody else reads.
+STREAM_INCLUDE_CONTACT = env.bool("STREAM_INCLUDE_CONTACT", default=False)
 
 # Static files: collected and hashed in the image, read from the apps elsewhere
 

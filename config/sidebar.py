@@ -59,6 +59,9 @@ GROUPS = (
         "Operations",
         (
             ("history", "audit.event"),
+            ("webhook", "notifications.webhookendpoint"),
+            ("outbox", "notifications.webhookdelivery"),
+            ("stream", "notifications.streamcursor"),
             ("work_history", "audit.jobrun"),
             ("schedule", "django_celery_beat.periodictask"),
             ("pending", "audit.unrelayed"),

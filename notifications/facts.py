@@ -91,7 +91,8 @@ class Facts:
         """Write a time by the facility's clock."""
         if at is None:
             return ""
-        local = at.astimezone(ZoneInfo(self.message.facility.timezone))
+        facility = self.message.facility
+        local = at.astimezone(ZoneInfo(facility.timezone) if facility else UTC)
         return write_time(at=local, channel=self.message.channel, language=self.language)
 
 
@@ -140,7 +141,7 @@ def _organizer(facts: Facts) -> str:
 VALUES: Mapping[str, Callable[[Facts], str]] = {
     "patient_name": lambda facts: recipients.of(message=facts.message).name,
     "provider_name": lambda facts: facts.provider.name if facts.provider else "",
-    "facility_name": lambda facts: facts.message.facility.name,
+    "facility_name": lambda facts: (facts.message.facility or facts.message.tenant).name,
     "service_name": lambda facts: facts.service.name if facts.service else "",
     "slot_time": lambda facts: facts.time(facts.place.period.lower if facts.place else None),
     "duration": lambda facts: str(facts.duration // MINUTE) if facts.duration else "",

@@ -12,7 +12,7 @@ class To(StrEnum):
 
     REQUESTER = "requester"  # the entry's patient; of an organizer who joined, else its admins
     PATIENT = "patient"  # the appointment's
-    ADMINS = "admins"  # of the facility's tenant
+    ADMINS = "admins"  # of the facility's tenant, or of the event's
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,7 @@ KINDS: Mapping[str, Kind] = {
     "appointment.booked": _kind(To.PATIENT, IN_APP, EMAIL),
     "appointment.cancelled": _kind(To.PATIENT, IN_APP, EMAIL),
     "appointment.rescheduled": _kind(To.PATIENT, IN_APP, EMAIL),
+    "webhook.disabled": _kind(To.ADMINS, IN_APP, EMAIL),
 }
 
 URGENT = sorted(name for name, kind in KINDS.items() if kind.urgent)

@@ -21,6 +21,7 @@ from notifications.models import Channel
 # (what the task is sent with, how many rows).
 FAN_OUTS: Mapping[str, str] = {
     "fan_out_messages": "notifications.tasks.send_messages",
+    "fan_out_webhooks": "notifications.tasks.send_webhooks",
 }
 
 

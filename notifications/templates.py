@@ -57,7 +57,9 @@ def preview(*, text: Text, channel: str, language: str) -> Content:
     return fill(text=text, value=lambda name: sample(name=name, channel=channel, language=language))
 
 
-def find(*, tenant_id: UUID, facility_id: UUID, kind: str, channel: str, language: str) -> Text:
+def find(
+    *, tenant_id: UUID, facility_id: UUID | None, kind: str, channel: str, language: str
+) -> Text:
     """Look a text up: the facility's, else the tenant's, else the one that is shipped."""
     own = Template.objects.filter(
         Q(facility=facility_id) | Q(facility=None),

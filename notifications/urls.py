@@ -1,4 +1,4 @@
-"""The addresses of what people are told and answer, under /api/v1/."""
+"""The addresses of what people and systems are told, and of what they answer, under /api/v1/."""
 
 from django.urls import path
 
@@ -10,6 +10,7 @@ from notifications.api import (
     links,
     preferences,
     templates,
+    webhooks,
 )
 
 urlpatterns = [
@@ -36,4 +37,23 @@ urlpatterns = [
     path("inbound/sms-status", inbound.SmsStatusView.as_view(), name="inbound-sms-status"),
     path("inbound/whatsapp", inbound.WhatsAppView.as_view(), name="inbound-whatsapp"),
     path("inbound/mail-status", inbound.MailStatusView.as_view(), name="inbound-mail-status"),
+    path("webhooks/", webhooks.EndpointsView.as_view(), name="webhook-list"),
+    path("webhooks/<uuid:id>", webhooks.EndpointView.as_view(), name="webhook-detail"),
+    path("webhooks/<uuid:id>/rotate", webhooks.RotateView.as_view(), name="webhook-rotate"),
+    path("webhooks/<uuid:id>/test", webhooks.TestView.as_view(), name="webhook-test"),
+    path(
+        "webhooks/<uuid:id>/deliveries",
+        webhooks.DeliveriesView.as_view(),
+        name="webhook-deliveries",
+    ),
+    path(
+        "webhook-deliveries/<uuid:id>/retry",
+        webhooks.RetryView.as_view(),
+        name="webhook-delivery-retry",
+    ),
+    path(
+        "webhook-deliveries/<uuid:id>/dismiss",
+        webhooks.DismissView.as_view(),
+        name="webhook-delivery-dismiss",
+    ),
 ]

@@ -21,7 +21,7 @@ from accounts.routes import Route
 from audit import clock
 from audit.events import SYSTEM
 from config import docs
-from notifications import calendars, nudges, relay, templates, unsubscribes
+from notifications import calendars, nudges, relay, templates, unsubscribes, webhooks
 from notifications.models import Message
 from scheduling import appointments
 from scheduling.models import Slot
@@ -91,6 +91,9 @@ def make_place() -> Place:
         invited_by=Membership.objects.get(tenant=tenant, role="admin").user_id,
         actor=SYSTEM, now=clock.now(),
     )  # fmt: skip
+    endpoint, _ = webhooks.add(
+        tenant_id=tenant.pk, url="https://hooks.invalid/", kinds=["waitlist.joined"]
+    )
     at = {"facility": facility, "provider": provider}
     rows = {
         "tenant": tenant,
@@ -114,6 +117,8 @@ def make_place() -> Place:
     relay.relay(limit=1000, now=clock.now())
     told = Message.objects.filter(patient=patient)
     rows |= {
+        "webhook": endpoint,
+        "webhook-delivery": endpoint.deliveries.earliest("seq"),
         "inbox": told.filter(channel="in_app")[0],
         "delivery": told.filter(status="queued")[0],
         "message": told.filter(kind="waitlist.joined", channel="email")[0],

@@ -31,6 +31,7 @@ WRITERS: dict[str, set[str]] = {
     "Hold": {"waitlist.holds", "waitlist.fill", "waitlist.invites"},
     "CircuitBreaker": set(),
     "Message": {"notifications.messages"},
+    "WebhookDelivery": {"notifications.webhook_deliveries"},
 }  # fmt: skip
 TABLES = {
     "scheduling_slot": {
@@ -45,6 +46,7 @@ TABLES = {
     "waitlist_hold": {"waitlist/sql/write_offers.sql", "waitlist/sql/close_holds.sql"},
     "waitlist_circuitbreaker": set(),
     "notifications_message": {"notifications/sql/fan_out_messages.sql"},
+    "notifications_webhookdelivery": {"notifications/sql/fan_out_webhooks.sql"},
 }  # fmt: skip
 
 

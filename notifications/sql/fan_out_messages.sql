@@ -49,9 +49,10 @@ recipient AS (
     UNION ALL
     SELECT 'admins', told.id, NULL, membership.user_id
     FROM told
-    JOIN scheduling_facility AS facility ON facility.id = told.facility_id
+    LEFT JOIN scheduling_facility AS facility ON facility.id = told.facility_id
     JOIN accounts_membership AS membership
-        ON membership.tenant_id = facility.tenant_id AND membership.role = 'admin'
+        ON membership.tenant_id = coalesce(facility.tenant_id, told.tenant_id)
+        AND membership.role = 'admin'
 ),
 found AS (
     SELECT

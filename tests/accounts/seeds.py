@@ -10,8 +10,8 @@ from accounts.models import IdempotencyKey, Invitation, Membership, Tenant, User
 from audit import clock
 from audit.events import SYSTEM
 from audit.models import JobRun
-from notifications import relay, templates
-from notifications.models import ChannelSwitch, Preference
+from notifications import relay, templates, webhooks
+from notifications.models import ChannelSwitch, Preference, StreamCursor
 from scheduling import appointments
 from scheduling.models import Appointment, Facility, Patient, Provider, Service, Slot
 from tests import factories
@@ -94,6 +94,10 @@ def grow(*, seed: Seed, name: str) -> None:
         wishes={"provider_id": seed.provider.pk, "metadata": {"from": name}},
     )  # fmt: skip
     entries.add_note(entry_id=seed.entry.pk, author=seed.staff, text=f"{name} note", now=now)
+    StreamCursor.objects.get_or_create(name="waitlist-events")
+    webhooks.add(
+        tenant_id=tenant.pk, url=f"https://{name.lower()}.example/{n}", kinds=["waitlist.joined"]
+    )
     relay.relay(limit=1000, now=now)  # what comes after is unrelayed
     seed.hold = invites.invite(slot_id=slots[1].pk, entry_id=seed.entry.pk, actor=SYSTEM, now=now)
     seed.held_slot, seed.open_slot = slots[1], slots[2]

@@ -29,6 +29,7 @@ JOBS: dict[str, Any] = {
     "scheduling.tasks.release_expired_reservations": timedelta(minutes=1),
     "notifications.tasks.relay_events": timedelta(seconds=5),
     "notifications.tasks.retry_deliveries": timedelta(minutes=1),
+    "notifications.tasks.stream_events": timedelta(minutes=1),
 }
 
 

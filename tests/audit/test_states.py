@@ -11,7 +11,8 @@ from django.apps import apps
 from django.db import connection, models
 
 from config import docs
-from notifications.models import Message
+from notifications import webhooks
+from notifications.models import Message, WebhookDelivery
 from tests.audit.refusals import refusal, unguarded
 from tests.waitlist import worlds
 from tests.waitlist.worlds import HOUR, NOW, World
@@ -49,6 +50,21 @@ def _message(world: World) -> Message:
         facility=world.facility,
         patient=world.patient(),
         channel="email",
+        next_attempt_at=NOW,
+    )
+
+
+def _webhook_delivery(world: World) -> WebhookDelivery:
+    """Make a delivery that is pending, by hand: the relay writes them."""
+    endpoint, _ = webhooks.add(
+        tenant_id=world.tenant.pk, url="https://hooks.example/", kinds=["waitlist.joined"]
+    )
+    return WebhookDelivery.objects.create(
+        tenant=world.tenant,
+        endpoint=endpoint,
+        event_id=uuid4(),
+        seq=1,
+        kind="waitlist.joined",
         next_attempt_at=NOW,
     )
 
@@ -102,6 +118,16 @@ MACHINES = {
                 state: {"closed_at": NOW, "reason": "why"}
                 for state in ("failed", "suppressed", "dismissed")
             },
+        },
+    ),
+    "WebhookDelivery": Machine(
+        make=_webhook_delivery,
+        always={"next_attempt_at": None, "delivered_at": None, "reason": ""},
+        companions={
+            "pending": {"next_attempt_at": NOW},
+            "delivered": {"delivered_at": NOW},
+            "failed": {"reason": "why"},
+            "dismissed": {"reason": "why"},
         },
     ),
 }  # fmt: skip

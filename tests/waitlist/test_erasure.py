@@ -61,13 +61,11 @@ def test_no_table_says_anything_of_who_was_erased(clinic: World, client: Client)
     # They get a login and change their address after.
     assert staff.post(f"patients/{patient.pk}/invite").status_code == 202
     link = invitations.token(invitation=Invitation.objects.get())
-    registration.accept(token=link, password="correct horse battery", name=NAME, now=now)
+    registration.accept(token=link, password="correct horse battery", about={"name": NAME}, now=now)
     patient.refresh_from_db()
     assert patient.user is not None
     User.objects.filter(pk=patient.user.pk).update(email=LOGIN, name=OTHER_NAME, phone=PHONE)
-    registration.register(
-        tenant=clinic.tenant.slug, email=LOGIN.upper(), about={"name": OTHER_NAME}, now=now
-    )
+    registration.register(tenant=clinic.tenant.slug, email=LOGIN.upper(), now=now)
     them = Api(user=patient.user, tenant=clinic.tenant)
     # On the pages their name is changed.
     client.force_login(admin.user)  # type: ignore[arg-type]
