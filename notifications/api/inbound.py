@@ -87,14 +87,14 @@ class InboundView(ApiView):
         :raises Throttled: if there were too many such.
         """
         if not signed:
-            limits.check(limit="unsigned", who=limits.address(request=request))
+            limits.check(limit="unsigned", who=limits.address(request=request), tenant=None)
             raise BadSignature
 
     def take(self, *, channel: str, id: str, number: str, said: Said) -> str:
         """Take an answer and return what to say to it; nothing to who says too much."""
         spellings = phones.spellings(number=number)
         try:
-            limits.check(limit="inbound", who=min(spellings))
+            limits.check(limit="inbound", who=min(spellings), tenant=None)
         except Throttled:
             return ""
         taken = inbound.take(
