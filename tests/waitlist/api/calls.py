@@ -40,7 +40,7 @@ def post(client: APIClient, url: str, body: Any) -> Callable[[], tuple[int, str]
 
 
 def send(
-    client: APIClient, method: str, url: str, body: Any, **headers: str
+    client: APIClient, method: str, url: str, body: Any, **headers: Any
 ) -> Callable[[], tuple[int, str]]:
     """Return a call that sends, and answers the status and the code of a problem."""
     known = client._credentials  # type: ignore[attr-defined]
