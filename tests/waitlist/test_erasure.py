@@ -1,10 +1,12 @@
 """Forgetting a patient: everything ends, goes on to the next, and says nothing of them."""
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from django.core import mail
 from django.db import connection
 from django.test import Client
 
@@ -13,6 +15,7 @@ from accounts.models import Invitation, Membership, User
 from audit import clock
 from audit.errors import NotFound, Stale
 from audit.models import Event
+from notifications import relay, tasks
 from scheduling import appointments, patients, registration
 from scheduling.models import Appointment, Patient, Slot
 from tests import factories
@@ -49,6 +52,12 @@ def told() -> dict[str, list[str]]:
     return found
 
 
+def tell(now: datetime) -> None:
+    """Do what tells people what happened."""
+    relay.relay(limit=1000, now=now)
+    tasks.send_messages.apply(args=("email",), task_id=str(uuid4()))
+
+
 def test_no_table_says_anything_of_who_was_erased(clinic: World, client: Client) -> None:
     """What the API, the pages and the functions have written down of them is gone."""
     clinic.change(quiet_from=None, quiet_until=None)
@@ -61,21 +70,22 @@ def test_no_table_says_anything_of_who_was_erased(clinic: World, client: Client)
     # They get a login and change their address after.
     assert staff.post(f"patients/{patient.pk}/invite").status_code == 202
     link = invitations.token(invitation=Invitation.objects.get())
-    registration.accept(token=link, password="correct horse battery", about={"name": NAME}, now=now)
+    them = {"name": NAME, "phone": PHONE}
+    registration.accept(token=link, password="correct horse battery", about=them, now=now)
     patient.refresh_from_db()
     assert patient.user is not None
     User.objects.filter(pk=patient.user.pk).update(email=LOGIN, name=OTHER_NAME, phone=PHONE)
     registration.register(tenant=clinic.tenant.slug, email=LOGIN.upper(), now=now)
-    them = Api(user=patient.user, tenant=clinic.tenant)
+    api = Api(user=patient.user, tenant=clinic.tenant)
     # On the pages their name is changed.
     client.force_login(admin.user)  # type: ignore[arg-type]
     form = {"name": OTHER_NAME, "email": EMAIL, "phone": PHONE, "language": "en", "tier": "1",
             "external_ref": REF}  # fmt: skip
     assert send(client, url(Patient, "change", patient.pk), **form)[0] == {}
 
-    def wait(api: Api, key: str, **more: Any) -> str:
+    def wait(by: Api, key: str, **more: Any) -> str:
         body = {"facility": str(clinic.facility.pk), "metadata": {"needs": METADATA}, **more}
-        joined = api.post("waitlists", body, format="json", HTTP_IDEMPOTENCY_KEY=key)
+        joined = by.post("waitlists", body, format="json", HTTP_IDEMPOTENCY_KEY=key)
         assert joined.status_code == 201, joined.content
         return str(joined.json()["id"])
 
@@ -89,9 +99,9 @@ def test_no_table_says_anything_of_who_was_erased(clinic: World, client: Client)
         assert answer.status_code in {200, 201}, answer.content
         return answer.json()
 
-    give(wait(them, "j1"), "promote", 1)
+    give(wait(api, "j1"), "promote", 1)
     # What they leave with a reason, what is offered, and what they go on waiting for.
-    left = wait(them, "j2")
+    left = wait(api, "j2")
     cancelled = {"status": "cancelled", "reason": "other", "notes": REASON}
     answer = staff.patch(f"waitlists/{left}", cancelled, format="json", HTTP_IDEMPOTENCY_KEY="left")
     assert answer.status_code == 200, answer.content
@@ -111,6 +121,9 @@ def test_no_table_says_anything_of_who_was_erased(clinic: World, client: Client)
     }  # fmt: skip
     assert send(client, page, **note)[0] == {}
     clinic.reserve(slot=clinic.slot(at=now + 3 * DAY), patient=patient, now=now)
+    tell(now)
+    mails = len(mail.outbox)
+    assert mails > 3
     seen = told()
     assert {
         "scheduling_patient", "accounts_user", "accounts_invitation", "accounts_idempotencykey",
@@ -123,10 +136,12 @@ def test_no_table_says_anything_of_who_was_erased(clinic: World, client: Client)
         f"patients/{patient.pk}/erase", HTTP_IF_MATCH=version, HTTP_IDEMPOTENCY_KEY="erase"
     )
     assert (erased.status_code, erased.content) == (204, b"")
+    tell(now)
+    assert len(mail.outbox) == mails
     assert told() == {}
     assert invariants.breaches() == []
     # Nothing of theirs is left to be used, either.
-    assert them.get("auth/me").status_code == 401
+    assert api.get("auth/me").status_code == 401
     link = f"offers/{offers.sign(hold_id=hold.pk)}"
     assert Api().get(link).json()["state"] == "withdrawn"
     for verb in ("accept", "decline"):
