@@ -44,10 +44,24 @@ def count(*, limit: str, who: str, tenant: UUID | None) -> int:
 
     :returns: 0, or if there were too many, the seconds to wait.
     """
-    item, key = _item(limit=limit, tenant=tenant), _key(who=who)
+    item, key = figure(limit=limit, tenant=tenant), _key(who=who)
     with _counting(limit=limit):
         limiter = _limiter(url=settings.REDIS_URL)
         if not limiter.hit(item, limit, key):
+            reset_at = limiter.get_window_stats(item, limit, key).reset_time
+            return max(1, round(reset_at - time.time()))
+    return 0
+
+
+def room(*, limit: str, who: str, tenant: UUID | None) -> int:
+    """Say whether what `who` does next would be too much, and count nothing.
+
+    :returns: 0, or the seconds to wait.
+    """
+    item, key = figure(limit=limit, tenant=tenant), _key(who=who)
+    with _counting(limit=limit):
+        limiter = _limiter(url=settings.REDIS_URL)
+        if not limiter.test(item, limit, key):
             reset_at = limiter.get_window_stats(item, limit, key).reset_time
             return max(1, round(reset_at - time.time()))
     return 0
@@ -57,7 +71,7 @@ def forget(*, limit: str, who: str, tenant: UUID | None) -> None:
     """Count from the start again."""
     with _counting(limit=limit):
         limiter = _limiter(url=settings.REDIS_URL)
-        limiter.clear(_item(limit=limit, tenant=tenant), limit, _key(who=who))
+        limiter.clear(figure(limit=limit, tenant=tenant), limit, _key(who=who))
 
 
 def address(*, request: Request) -> str:
@@ -71,7 +85,8 @@ def address(*, request: Request) -> str:
     return _network(address=str(request.META.get("REMOTE_ADDR", "")))
 
 
-def _item(*, limit: str, tenant: UUID | None) -> RateLimitItem:
+def figure(*, limit: str, tenant: UUID | None) -> RateLimitItem:
+    """Return how often one may, in a tenant."""
     figures = settings.RATE_LIMITS
     return parse(figures.get(f"{limit}:{tenant}", figures[limit]))
 

@@ -56,6 +56,7 @@ ADMINS: Roles = frozenset({Role.ADMIN})
 MANAGERS: Roles = ADMINS | {Role.ORGANIZER_ADMIN}
 STAFF: Roles = ADMINS | {Role.STAFF}
 TEAM: Roles = STAFF | {Role.PROVIDER}
+BOOKED: Roles = frozenset({Role.PATIENT, Role.PROVIDER})
 CLINICAL: Roles = TEAM | {Role.PATIENT}
 
 READ = ("GET", "HEAD")
@@ -93,6 +94,7 @@ ROUTES: dict[str, Mapping[str, Roles]] = {
     **_rows(name="service", read=CLINICAL, write=STAFF),
     **_rows(name="patient", read=STAFF, write=STAFF),
     "patient-invite": _route(post=STAFF),
+    "patient-erase": _route(post=ADMINS),
     **_rows(name="availability-rule", read=STAFF, write=STAFF),
     **_rows(name="availability-exception", read=STAFF, write=STAFF),
     **_rows(name="time-block", read=STAFF, write=STAFF),
@@ -124,7 +126,29 @@ ROUTES: dict[str, Mapping[str, Roles]] = {
     "offer-accept": _route(post=ANYONE),
     "offer-decline": _route(post=ANYONE),
     "waitlist-policy": _route(read=TEAM, put=ADMINS),
+    "inbox-list": _route(read=LOGGED_IN),
+    "inbox-read": _route(post=LOGGED_IN),
+    "preferences": _route(read=LOGGED_IN, put=LOGGED_IN),
+    "delivery-list": _route(read=STAFF),
+    "delivery-detail": _route(read=STAFF),
+    "delivery-retry": _route(post=STAFF),
+    "delivery-dismiss": _route(post=STAFF),
+    **_rows(name="template", read=ADMINS, write=ADMINS),
+    "unsubscribe": _route(read=ANYONE, post=ANYONE),
+    "nudge": _route(read=ANYONE, post=ANYONE),
+    "inbound-whatsapp": _route(read=ANYONE, post=ANYONE),
+    "inbound-sms": _route(post=ANYONE),
+    "inbound-sms-status": _route(post=ANYONE),
+    "inbound-mail-status": _route(post=ANYONE),
     "tenant-waitlist-policy": _route(read=TEAM, put=ADMINS),
+    "calendar-feed": _route(read=BOOKED, post=BOOKED, delete=BOOKED),
+    "calendar": _route(read=ANYONE),
+    **_rows(name="webhook", read=MANAGERS, write=MANAGERS),
+    "webhook-rotate": _route(post=MANAGERS),
+    "webhook-test": _route(post=MANAGERS),
+    "webhook-deliveries": _route(read=MANAGERS),
+    "webhook-delivery-retry": _route(post=MANAGERS),
+    "webhook-delivery-dismiss": _route(post=MANAGERS),
 }
 
 

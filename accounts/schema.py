@@ -50,6 +50,8 @@ NAMED: Mapping[str, Any] = {
     "tenant_slug": "harley-street", "password": "correct horse battery", "access": "eyJhbGciOi…",
     "refresh": "eyJhbGciOi…", "token": "IjAxOWExYjJj…", "starts_at": AT,
     "ends_at": "2026-03-02T09:30:00Z", "start_time": "09:00:00", "end_time": "12:00:00",
+    "url": "https://example.org/hooks", "kinds": ["waitlist.joined"],
+    "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwc5v8Hx2TjPo=",
     "slot_minutes": 30, "buffer_minutes": 0, "weekday": 1, "version": 1, "duration": "PT30M",
     "duration_minutes": 30, "valid_until": "2026-12-31", "external_ref": "P-1024",
     "preferred_days": [1, 3], "total": 1, "page": 1, "page_size": 25,
@@ -341,7 +343,7 @@ def _example(schema: Mapping[str, Any], schemas: Mapping[str, Any], name: str = 
         return {
             key: _example(one, schemas, key) for key, one in schema.get("properties", {}).items()
         }
-    if name in NAMED and schema.get("format") != "uuid":
+    if name in NAMED and schema.get("format") != "uuid" and kind != "boolean":
         return NAMED[name]
     if kind == "array":
         return [_example(schema.get("items", {}), schemas)]

@@ -25,6 +25,7 @@ from accounts.roles import Caller
 from audit import clock, events
 
 WRITES = {"POST", "PUT", "PATCH", "DELETE"}
+PAGE = "text/html"
 KEPT_HEADERS = ("ETag", "Location", "Retry-After")
 
 
@@ -39,6 +40,16 @@ class Negotiation(BaseContentNegotiation):
     def select_renderer(self, request: Request, renderers: Any, format_suffix: Any = None) -> Any:
         """Return the only renderer."""
         return renderers[0], renderers[0].media_type
+
+
+class PageOrJson(Negotiation):
+    """A page for those that ask for one by name, as browsers do; JSON for all others."""
+
+    def select_renderer(self, request: Request, renderers: Any, format_suffix: Any = None) -> Any:
+        """Return the renderer."""
+        wants_page = PAGE in request.headers.get("Accept", "")
+        renderer = next(one for one in renderers if (one.media_type == PAGE) == wants_page)
+        return renderer, renderer.media_type
 
 
 class ApiView(APIView):

@@ -56,7 +56,9 @@ KINDS: dict[str, frozenset[str]] = {
         "waitlist.auto_expired": "reason",
         "waitlist.still_interested": "",
         "waitlist.nudge_answered": "interested",
+        "waitlist.position_changed": "position",
         "waitlist.policy_changed": "fields",
+        "webhook.disabled": "reason",
     }.items()
 }
 

@@ -1,6 +1,6 @@
 """Triggers that several tables share: legal moves, append-only rows, `updated_at` and versions."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import pgtrigger
 
@@ -42,12 +42,15 @@ def append_only() -> list[pgtrigger.Trigger]:
     ]
 
 
-def touch(*, version: bool = False) -> pgtrigger.Trigger:
-    """Set `updated_at`, and count `version` up by one, on every update, whoever makes it."""
+def touch(*, version: bool = False, of: Sequence[str] = ()) -> pgtrigger.Trigger:
+    """Set `updated_at`, and count `version` up by one, on every update, whoever makes it.
+
+    Where `of` names columns, only on updates of those: the others are no person's to edit.
+    """
     count = "NEW.version := OLD.version + 1; " if version else ""
     return pgtrigger.Trigger(
         name="touch",
         when=pgtrigger.Before,
-        operation=pgtrigger.Update,
+        operation=pgtrigger.UpdateOf(*of) if of else pgtrigger.Update,  # type: ignore[no-untyped-call]
         func=f"NEW.updated_at := statement_timestamp(); {count}RETURN NEW;",
     )

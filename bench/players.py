@@ -219,7 +219,7 @@ class Player:
 
     def _fill(self, place: Place) -> None:
         offers = 0
-        for filled in fill.passes(facility_id=place.facility_id, now=self.now):
+        for filled in fill.passes(facility_id=place.facility_id, clock=lambda: self.now):
             offers += filled.offers
             self.figures.counts["clashes"] += filled.clashes
         if not offers:

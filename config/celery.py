@@ -6,6 +6,7 @@ from typing import Any
 import structlog
 from celery import Celery, Task, signals
 from django.dispatch import receiver
+from django.utils.module_loading import import_string
 from django_structlog.celery.signals import bind_extra_task_metadata
 from django_structlog.celery.steps import DjangoStructLogInitStep
 
@@ -20,6 +21,13 @@ app.autodiscover_tasks()
 @signals.setup_logging.connect
 def keep_logging(**_: Any) -> None:
     """Leave logging as the settings made it: Celery sets up its own unless somebody listens."""
+
+
+@signals.worker_ready.connect
+def announce_channels(**_: Any) -> None:
+    """Say which channels are off. By name: this module is loaded before the models are."""
+    import_string("notifications.senders.announce")()
+    import_string("notifications.stream.announce")()
 
 
 @receiver(bind_extra_task_metadata)

@@ -9,17 +9,31 @@ from typing import Any
 
 from django.utils.module_loading import import_string
 
+import notifications as notifications_app
 import scheduling as scheduling_app
 import waitlist as waitlist_app
 from accounts import routes
+from accounts.models import Language
 from accounts.roles import ROUTES, Role
 from audit.triggers import Move
+from notifications import models as notifications
+from notifications import replies
+from notifications import whatsapp as whatsapp_channel
+from notifications.kinds import KINDS
+from notifications.words import Meaning
 from scheduling import models as scheduling
 from waitlist import models as waitlist
 
 LOCKS = re.compile(r"\bLocks ([a-z, \n]+)\.")
-ORDER = ("queue", "provider", "patient", "slot", "appointment", "hold", "entry")
-MACHINES: Mapping[str, Mapping[Move, str]] = {**scheduling.MOVES, **waitlist.MOVES}
+ORDER = (
+    "queue", "provider", "patient", "slot", "appointment", "hold", "entry", "unrelayed", "message",
+    "endpoint", "delivery", "cursor",
+)  # fmt: skip
+MACHINES: Mapping[str, Mapping[Move, str]] = {
+    **scheduling.MOVES,
+    **waitlist.MOVES,
+    **notifications.MOVES,
+}
 MADE = "<!-- Made by `python3 manage.py write_docs` from `MOVES`; do not edit. -->\n"
 
 
@@ -36,6 +50,7 @@ def pages() -> dict[str, str]:
         "docs/states.md": states(),
         "docs/locking.md": locking(),
         "docs/access.md": access(),
+        "docs/whatsapp.md": whatsapp(),
     }
 
 
@@ -98,7 +113,7 @@ def locks(*, function: Callable[..., Any]) -> list[str]:
 def _lockers() -> set[str]:
     """Find the public functions of the nouns that say which rows they lock."""
     found = set()
-    for app in (scheduling_app, waitlist_app):
+    for app in (scheduling_app, waitlist_app, notifications_app):
         for module in pkgutil.iter_modules(app.__path__, prefix=f"{app.__name__}."):
             if module.ispkg or module.name.endswith((".admin", ".tasks", ".apps", ".urls")):
                 continue
@@ -133,3 +148,34 @@ def access() -> str:
             marks = " | ".join("x" if role in who else "" for role in Role)
             parts.append(f"| `{route.path}` | {method} | {marks} |")
     return "\n".join([*parts, ""])
+
+
+def whatsapp() -> str:
+    """List the templates that Meta is to approve, in each language."""
+    parts = [
+        MADE.replace("MOVES", "notifications/texts"),
+        "# WhatsApp\n",
+        "Who did not write to us within a day gets templates only, which Meta approves before. They"
+        " are of category `UTILITY` with named parameters. Those with buttons have two quick"
+        " replies, in this order. Without one of them, its messages fail with the reason"
+        " `whatsapp_132001`.\n",
+        "A kind that a tenant switches on besides needs a template of its name, such as"
+        " `waitlist_joined` for `waitlist.joined`, with the parameters of its short text in"
+        " `notifications/texts/`.\n",
+    ]
+    for kind, rule in KINDS.items():
+        if notifications.Channel.WHATSAPP not in rule.channels:
+            continue
+        parts += [f"## {whatsapp_channel.template_name(kind=kind)}\n"]
+        parts += ["| language | text | buttons |", "|---|---|---|"]
+        for language in Language.values:
+            code = whatsapp_channel.LANGUAGES[language].value
+            text = whatsapp_channel.template_text(kind=kind, language=language)
+            buttons = " · ".join(
+                replies.write(name=f"button_{meaning}", language=language)
+                for meaning in (Meaning.YES, Meaning.NO)
+                if kind in whatsapp_channel.ANSWERABLE
+            )
+            parts.append(f"| {code} | {text} | {buttons} |")
+        parts.append("")
+    return "\n".join(parts)

@@ -32,6 +32,7 @@ from accounts.roles import roles as allowed
 from accounts.routes import names
 from audit import clock
 from audit.events import SYSTEM
+from notifications import calendars, relay, webhooks
 from scheduling import appointments, callers
 from scheduling.models import Facility, Patient, Provider, ProviderFacility, Service, Slot
 from waitlist import entries, invites, offers
@@ -202,7 +203,7 @@ def _use_known_ids(*, case: Any, scratch: Scratch, luck: random.Random) -> None:
     """Put ids of rows that are there in place of made up ones, mostly: they would all be 404."""
     if _is_good(case, ParameterLocation.PATH) and case.path_parameters and luck.random() < 0.9:
         nouns = [part for part in case.operation.path.split("/") if part and part[0] != "{"]
-        known = {"id": nouns[2], "tenant": "tenants", "facility": "facilities", "token": "offers"}
+        known = {"id": nouns[2], "tenant": "tenants", "facility": "facilities", "token": nouns[2]}
         for name in case.path_parameters:
             if scratch.ids.get(known.get(name, "")):
                 case.path_parameters[name] = luck.choice(scratch.ids[known[name]])
@@ -257,6 +258,13 @@ def _prepare() -> Scratch:
             now=now,
         )
         appointment_ids.append(booked.pk)
+    caller = callers.find(user_id=users["patient"].pk, tenant_id=tenant.pk)
+    assert caller is not None
+    _, url = calendars.rotate(caller=caller, now=now)
+    endpoint, _ = webhooks.add(
+        tenant_id=tenant.pk, url="https://webhooks.invalid/", kinds=["waitlist.joined"]
+    )
+    relay.relay(limit=1000, now=now)
     one = _texts([facility.pk]), _texts([provider.pk]), _texts([service.pk])
     ids = {
         "tenants": [str(tenant.pk)], "tenant": [mark],
@@ -267,6 +275,9 @@ def _prepare() -> Scratch:
         "waitlists": _texts(entry_ids), "holds": _texts(hold_ids),
         "appointments": _texts(appointment_ids),
         "offers": [offers.sign(hold_id=pk) for pk in hold_ids],
+        "calendar": [url.rpartition("/")[2].removesuffix(".ics")],
+        "webhooks": _texts([endpoint.pk]),
+        "webhook-deliveries": _texts(endpoint.deliveries.values_list("pk", flat=True)),
     }  # fmt: skip
     ids |= {"patient": ids["patients"], "slot": ids["slots"], "entry": ids["waitlists"]}
     tokens = {role: callers.issue(user=user, tenant_id=tenant.pk) for role, user in users.items()}

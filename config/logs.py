@@ -109,6 +109,11 @@ def settings(*, level: str, readable: bool) -> dict[str, Any]:
             "celery.beat": {"level": "WARNING"},
             "celery.worker.strategy": {"level": "WARNING"},
             "django.security.DisallowedHost": {"handlers": ["nowhere"], "propagate": False},
+            # These write down requests, with addresses and texts in them.
+            **{
+                name: {"level": "WARNING"}
+                for name in ("httpcore", "httpx", "pywa", "twilio.http_client", "urllib3")
+            },
             "uvicorn": {"handlers": [], "propagate": True, "level": level},
             "uvicorn.access": {"handlers": ["nowhere"], "propagate": False},
         },

@@ -175,6 +175,11 @@ SPECTACULAR_SETTINGS = {
         "FacilityKind": "scheduling.models.Facility.Kind",
         "ExceptionKind": "scheduling.models.AvailabilityException.Kind",
         "Language": "accounts.models.Language",
+        "MessageKind": "notifications.kinds.CHOICES",
+        "MessageStatus": "notifications.models.Message.Status",
+        "Channel": "notifications.models.Channel",
+        "EventKind": "notifications.api.webhooks.KIND_CHOICES",
+        "WebhookDeliveryStatus": "notifications.models.WebhookDelivery.Status",
     },
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
@@ -191,8 +196,14 @@ RATE_LIMITS: dict[str, str] = {
     "offer": "30/minute",  # per address
     "register": "5/minute",  # per address
     "invitation": "30/minute",  # per address
+    "message": "20/hour",  # per recipient and channel; what is more is sent later
+    "messages": "600/minute",  # per tenant and channel, likewise
     "mail": "3/hour",  # links in mails, per mail address that is written to
     "explain": "30/minute",  # per user
+    "calendar": "10/minute",  # per calendar; of addresses at which none is, per caller's address
+    "inbound": "20/minute",  # answers, per phone
+    "unsigned": "30/minute",  # what comes in without a right signature, per address
+    "webhook_test": "10/minute",  # per tenant
     **env.dict("RATE_LIMITS", default={}),
 }
 
@@ -204,7 +215,20 @@ PROXIES = env.int("PROXIES", default=0)
 EMAIL_CONFIG = env.email_url(
     "EMAIL_URL", default="smtp://localhost:25" if PRODUCTION else "consolemail://"
 )
-EMAIL_BACKEND = EMAIL_CONFIG["EMAIL_BACKEND"]
+# A provider's API in place of SMTP, by django-anymail, which reads what it needs as ANYMAIL_….
+EMAIL_PROVIDER = env.str("EMAIL_PROVIDER", default="")
+EMAIL_BACKEND = (
+    f"anymail.backends.{EMAIL_PROVIDER}.EmailBackend"
+    if EMAIL_PROVIDER
+    else EMAIL_CONFIG["EMAIL_BACKEND"]
+)
+ANYMAIL = {
+    name.removeprefix("ANYMAIL_"): value
+    for name, value in os.environ.items()
+    if name.startswith("ANYMAIL_")
+}
+# Whether people are told things by mail; where nobody says how, only invitations are mailed.
+EMAIL_ON = not PRODUCTION or bool(EMAIL_PROVIDER) or "EMAIL_URL" in os.environ
 EMAIL_HOST = EMAIL_CONFIG["EMAIL_HOST"]
 EMAIL_PORT = EMAIL_CONFIG["EMAIL_PORT"]
 EMAIL_HOST_USER = EMAIL_CONFIG["EMAIL_HOST_USER"]
@@ -215,6 +239,21 @@ EMAIL_TIMEOUT = 10
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="Backfill <backfill@localhost>")
 # Where people reach this, for links in mails.
 SITE_URL = env.str("SITE_URL", default="http://localhost:8000").rstrip("/")
+
+# SMS, by Twilio: off without an account and a number, or messaging service, to send from
+
+TWILIO_ACCOUNT_SID = env.str("TWILIO_ACCOUNT_SID", default="")
+TWILIO_AUTH_TOKEN = env.str("TWILIO_AUTH_TOKEN", default="")
+TWILIO_FROM = env.str("TWILIO_FROM", default="")
+TWILIO_URL = env.str("TWILIO_URL", default="https://api.twilio.com").rstrip("/")
+
+# WhatsApp, by Meta's Cloud API: off without a number to send from and a token
+
+WHATSAPP_PHONE_ID = env.str("WHATSAPP_PHONE_ID", default="")
+WHATSAPP_TOKEN = env.str("WHATSAPP_TOKEN", default="")
+WHATSAPP_APP_SECRET = env.str("WHATSAPP_APP_SECRET", default="")  # signs what comes in
+WHATSAPP_VERIFY_TOKEN = env.str("WHATSAPP_VERIFY_TOKEN", default="")
+WHATSAPP_URL = env.str("WHATSAPP_URL", default="https://graph.facebook.com/v24.0").rstrip("/")
 
 # Safe transport: on in production, and each can be set for a proxy that does it already
 
@@ -304,6 +343,9 @@ EVENT_TASKS: dict[str, str] = {
     "*": "notifications.tasks.relay_events",
     "slot.opened": "waitlist.tasks.fill_facility",
     "waitlist.joined": "waitlist.tasks.fill_facility",
+    "waitlist.converted": "waitlist.tasks.tell_positions",
+    "waitlist.cancelled": "waitlist.tasks.tell_positions",
+    "waitlist.auto_expired": "waitlist.tasks.tell_positions",
     "block.created": "waitlist.tasks.withdraw_blocked_holds",
     "patient.updated": "waitlist.tasks.rerank_patient",
     "access.invited": "accounts.tasks.mail_invitations",
@@ -353,6 +395,7 @@ CELERY_BEAT_SCHEDULE = {
         ("waitlist", "fill_open_slots", timedelta(minutes=5), {"expire_seconds": 300}),
         ("waitlist", "withdraw_blocked_holds", timedelta(minutes=5), {"expire_seconds": 300}),
         ("waitlist", "send_hold_reminders", timedelta(minutes=5), {"expire_seconds": 300}),
+        ("waitlist", "tell_positions", timedelta(minutes=5), {"expire_seconds": 300}),
         ("waitlist", "expire_entries", timedelta(hours=1), {}),
         ("waitlist", "send_nudges", crontab(hour="10", minute="0"), {}),
         ("waitlist", "expire_nudges", crontab(hour="10", minute="0"), {}),
@@ -366,12 +409,26 @@ CELERY_BEAT_SCHEDULE = {
             {"expire_seconds": 60},
         ),
         ("notifications", "relay_events", timedelta(seconds=5), {"expire_seconds": 5}),
+        ("notifications", "retry_deliveries", timedelta(minutes=1), {"expire_seconds": 60}),
+        ("notifications", "stream_events", timedelta(minutes=1), {"expire_seconds": 60}),
         ("accounts", "mail_invitations", timedelta(minutes=1), {"expire_seconds": 60}),
         ("accounts", "prune_idempotency_keys", crontab(hour="4", minute="10"), {}),
         ("audit", "prune_job_runs", crontab(hour="4", minute="0"), {}),
         ("audit", "fail_lost_runs", timedelta(minutes=10), {"expire_seconds": 600}),
     )
 }
+
+# What systems are told: webhooks, and a stream
+
+# Whether webhooks may go to private networks and to any port, or without TLS. Not where others
+# choose the addresses.
+WEBHOOKS_ALLOW_PRIVATE = env.bool("WEBHOOKS_ALLOW_PRIVATE", default=False)
+WEBHOOKS_ALLOW_HTTP = env.bool("WEBHOOKS_ALLOW_HTTP", default=False)
+# kafka://host:port,host:port?option=value or redis://host:port/0; none without it.
+STREAM_URL = env.str("STREAM_URL", default="")
+STREAM_TOPIC = env.str("STREAM_TOPIC", default="waitlist-events")
+# Names, addresses and phone numbers, too: only for a topic that nobody else reads.
+STREAM_INCLUDE_CONTACT = env.bool("STREAM_INCLUDE_CONTACT", default=False)
 
 # Static files: collected and hashed in the image, read from the apps elsewhere
 

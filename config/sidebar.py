@@ -35,6 +35,15 @@ GROUPS = (
         ),
     ),
     (
+        "Messages",
+        (
+            ("outgoing_mail", "notifications.message"),
+            ("edit_note", "notifications.template"),
+            ("toggle_on", "notifications.channelswitch"),
+            ("notifications", "notifications.preference"),
+        ),
+    ),
+    (
         "People",
         (
             ("person", "scheduling.patient"),
@@ -50,6 +59,9 @@ GROUPS = (
         "Operations",
         (
             ("history", "audit.event"),
+            ("webhook", "notifications.webhookendpoint"),
+            ("outbox", "notifications.webhookdelivery"),
+            ("stream", "notifications.streamcursor"),
             ("work_history", "audit.jobrun"),
             ("schedule", "django_celery_beat.periodictask"),
             ("pending", "audit.unrelayed"),

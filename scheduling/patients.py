@@ -10,9 +10,8 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 
 from accounts import idempotency, rows
-from accounts.models import Invitation
+from accounts.models import Invitation, User
 from audit import events
-from audit.errors import NotFound, check_version
 from audit.events import Actor
 from scheduling.models import Patient
 
@@ -40,14 +39,11 @@ def update(
     A changed tier or condition changes the person's place in every queue, which follows on commit.
     Locks patient.
 
-    :raises NotFound: if the patient is not there.
+    :raises NotFound: if the patient is not there, or was erased.
     :raises Stale: if its version is not the wanted one.
     :raises ValidationError: naming each field with a bad value.
     """
-    patient = Patient.objects.select_for_update(no_key=True).filter(pk=patient_id).first()
-    if patient is None:
-        raise NotFound("patient", patient_id)
-    check_version(version=patient.version, wanted=version)
+    patient = rows.lock(rows=known(), id=patient_id, version=version)
     unknown = set(changes) - FIELDS
     if unknown:
         raise ValidationError({name: "This cannot be changed." for name in unknown})
@@ -63,24 +59,25 @@ def update(
 
 
 @transaction.atomic
-def erase(*, patient_id: UUID, actor: Actor, now: datetime, version: int | None = None) -> Patient:
+def erase(*, patient_id: UUID, actor: Actor, now: datetime) -> Patient:
     """Forget who a patient is: the row stays, for what refers to it, and tells nothing of them.
 
-    They lose their login here; the stored answers that tell of them or were given to them here go,
-    and so do their invitations. What they wait for and are booked for is ended by the caller
-    before. Locks patient.
+    They lose their login here, and their account where they are nothing else; the stored answers
+    that tell of them or were given to them here go, and so do their invitations. What they wait
+    for and are booked for is ended by the caller before. Locks patient.
 
     :raises NotFound: if the patient is not there, or was erased.
-    :raises Stale: if its version is not the wanted one.
     """
-    patient = rows.lock(rows=_known(), id=patient_id, version=version)
+    patient = rows.lock(rows=known(), id=patient_id)
     _forget(patient=patient)
-    patient.user = None
+    user, patient.user = patient.user, None
     patient.name = "Erased"
     patient.email = patient.phone = patient.external_ref = ""
     patient.tier, patient.chronic_condition = 0, False
     patient.erased_at = now
     patient.save()
+    if user is not None:
+        _close_account(user=user)
     _record(patient=patient, fields=[*FIELDS - {"language"}, "erased_at"], actor=actor, now=now)
     patient.refresh_from_db()
     return patient
@@ -92,12 +89,23 @@ def remove(*, patient_id: UUID, version: int | None = None) -> None:
 
     Locks patient.
 
-    :raises NotFound, Stale: as `erase`.
+    :raises NotFound, Stale: as `update`.
     :raises InUse: if others refer to them.
     """
-    patient = rows.lock(rows=_known(), id=patient_id, version=version)
-    rows.remove(rows=_known(), id=patient_id)
+    patient = rows.lock(rows=known(), id=patient_id, version=version)
+    rows.remove(rows=known(), id=patient_id)
     _forget(patient=patient)
+
+
+def known() -> QuerySet[Patient]:
+    """Return the patients who were not erased."""
+    return Patient.objects.filter(erased_at=None)
+
+
+def _close_account(*, user: User) -> None:
+    """Delete a user who is nothing any longer: no patient, member or provider anywhere."""
+    accounts = User.objects.filter(memberships=None, patients=None, providers=None)
+    accounts.filter(pk=user.pk, is_superuser=False).delete()
 
 
 def _forget(*, patient: Patient) -> None:
@@ -112,10 +120,6 @@ def _forget(*, patient: Patient) -> None:
         theirs |= Q(patient_id=None, email__iexact=address)
     mine = Invitation.objects.filter(tenant=tenant_id, role=Invitation.Role.PATIENT)
     mine.filter(theirs).delete()
-
-
-def _known() -> QuerySet[Patient]:
-    return Patient.objects.filter(erased_at=None)
 
 
 def _record(*, patient: Patient, fields: Collection[str], actor: Actor, now: datetime) -> None:

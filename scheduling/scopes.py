@@ -24,18 +24,22 @@ def facilities(*, caller: Caller) -> QuerySet[Facility]:
     """Return the tenant's facilities: a provider's own, and for a patient those at work."""
     found = Facility.objects.filter(tenant=caller.tenant_id)
     if caller.role == Role.PROVIDER:
-        own = ProviderFacility.objects.filter(
-            provider__user=caller.user_id, provider__is_active=True
-        )
-        return found.filter(pk__in=own.values("facility"))
+        return found.filter(pk__in=own_facilities(caller=caller))
     return found.filter(is_active=True) if caller.role == Role.PATIENT else found
+
+
+def own_facilities(*, caller: Caller) -> list[UUID]:
+    """Return where a provider works: ids, since with a join for them long lists are read whole."""
+    posted = ProviderFacility.objects.filter(tenant=caller.tenant_id)
+    own = posted.filter(provider__user=caller.user_id, provider__is_active=True)
+    return list(own.values_list("facility", flat=True).distinct())
 
 
 def providers(*, caller: Caller) -> QuerySet[Provider]:
     """Return the tenant's providers: a provider's colleagues, and for a patient those at work."""
     found = Provider.objects.filter(tenant=caller.tenant_id)
     if caller.role == Role.PROVIDER:
-        posted = ProviderFacility.objects.filter(facility__in=facilities(caller=caller))
+        posted = ProviderFacility.objects.filter(facility__in=own_facilities(caller=caller))
         return found.filter(pk__in=posted.values("provider"))
     return found.filter(is_active=True) if caller.role == Role.PATIENT else found
 
@@ -57,7 +61,7 @@ def slots(*, caller: Caller) -> QuerySet[Slot]:
     """
     found = Slot.objects.filter(tenant=caller.tenant_id)
     if caller.role == Role.PROVIDER:
-        return found.filter(facility__in=facilities(caller=caller))
+        return found.filter(facility__in=own_facilities(caller=caller))
     if caller.role == Role.PATIENT:
         mine = Appointment.objects.filter(patient=caller.patient_id).values("slot")
         mine = mine.exclude(status=Appointment.Status.CANCELLED)
@@ -70,7 +74,7 @@ def appointments(*, caller: Caller) -> QuerySet[Appointment]:
     """Return the tenant's appointments; for a provider those at own facilities, a patient's own."""
     found = Appointment.objects.filter(tenant=caller.tenant_id)
     if caller.role == Role.PROVIDER:
-        return found.filter(facility__in=facilities(caller=caller))
+        return found.filter(facility__in=own_facilities(caller=caller))
     return found.filter(patient=caller.patient_id) if caller.role == Role.PATIENT else found
 
 

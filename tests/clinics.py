@@ -59,9 +59,12 @@ class Clinic:
         return factories.PatientFactory.create(tenant=self.tenant, **fields)
 
 
-def open_clinic() -> Clinic:
-    """Make a clinic, with no rule that would keep a test from making offers by night."""
-    facility = factories.FacilityFactory.create()
+def open_clinic(**fields: Any) -> Clinic:
+    """Make a clinic, with no rule that would keep a test from making offers by night.
+
+    `fields` are the facility's.
+    """
+    facility = factories.FacilityFactory.create(**fields)
     tenant = facility.tenant
     users = {
         role: factories.MembershipFactory.create(tenant=tenant, role=role).user

@@ -16,11 +16,13 @@ from django.db import transaction
 
 from accounts import invitations, routes
 from accounts.models import Membership, Tenant
-from accounts.roles import ROUTES, Role, roles
+from accounts.roles import ROUTES, Caller, Role, roles
 from accounts.routes import Route
 from audit import clock
 from audit.events import SYSTEM
 from config import docs
+from notifications import calendars, nudges, relay, templates, unsubscribes, webhooks
+from notifications.models import Message
 from scheduling import appointments
 from scheduling.models import Slot
 from tests.api import Api, log_in, patient_of
@@ -89,6 +91,9 @@ def make_place() -> Place:
         invited_by=Membership.objects.get(tenant=tenant, role="admin").user_id,
         actor=SYSTEM, now=clock.now(),
     )  # fmt: skip
+    endpoint, _ = webhooks.add(
+        tenant_id=tenant.pk, url="https://hooks.invalid/", kinds=["waitlist.joined"]
+    )
     at = {"facility": facility, "provider": provider}
     rows = {
         "tenant": tenant,
@@ -105,6 +110,18 @@ def make_place() -> Place:
         "appointment": appointment,
         "waitlist": offered,
         "hold": hold,
+        "template": templates.add(
+            tenant_id=tenant.pk, kind="waitlist.joined", channel="sms", language="en", body="Hello"
+        ),
+    }
+    relay.relay(limit=1000, now=clock.now())
+    told = Message.objects.filter(patient=patient)
+    rows |= {
+        "webhook": endpoint,
+        "webhook-delivery": endpoint.deliveries.earliest("seq"),
+        "inbox": told.filter(channel="in_app")[0],
+        "delivery": told.filter(status="queued")[0],
+        "message": told.filter(kind="waitlist.joined", channel="email")[0],
     }
     return Place(tenant, apis, rows)
 
@@ -129,9 +146,20 @@ def fill(*, route: Route, place: Place) -> str:
     return path
 
 
+def _calendar_token(place: Place) -> str:
+    patient = patient_of(api=place.apis[Role.PATIENT])
+    assert patient.user_id is not None
+    caller = Caller(patient.user_id, place.tenant.pk, Role.PATIENT, patient.pk)
+    _, url = calendars.rotate(caller=caller, now=clock.now())
+    return url.rpartition("/")[2].removesuffix(".ics")
+
+
 TOKENS: Mapping[str, Callable[[Place], str]] = {
     "invitation": lambda place: invitations.token(invitation=place.rows["invitation"]),
     "offer": lambda place: offers.sign(hold_id=place.rows["hold"].pk),
+    "calendar": _calendar_token,
+    "unsubscribe": lambda place: unsubscribes.sign(message=place.rows["message"]),
+    "nudge": lambda place: nudges.url(entry_id=place.rows["waitlist"].pk).rpartition("/")[2],
 }
 
 
@@ -141,6 +169,13 @@ PASSING: Mapping[str, Callable[[Place], dict[str, Any]]] = {
     "appointment-invite": lambda place: {"reason": "patient_request"},
     "waitlist-still-interested": lambda place: {"interested": True},
     "waitlist-promote": lambda place: {"slot": str(place.rows["slot"].pk)},
+    "template-list": lambda place: {
+        "facility": str(place.rows["facility"].pk),
+        "kind": "waitlist.joined",
+        "channel": "sms",
+        "language": "fr",
+        "body": "Bonjour",
+    },
 }
 
 
@@ -197,7 +232,7 @@ def test_each_role_gets_where_it_may_and_nowhere_else(own: Place) -> None:
                     right = status == 405
                 elif role in allowed:
                     right = status not in {401, 403, 405} and status < 500
-                    right = right or (status == 401 and Role.NONE in allowed and _asks(route))
+                    right = right or status == _asks(route)
                 else:
                     right = status == (401 if role == Role.NONE else 403)
                 if not right:
@@ -205,9 +240,11 @@ def test_each_role_gets_where_it_may_and_nowhere_else(own: Place) -> None:
     assert not wrong
 
 
-def _asks(route: Route) -> bool:
-    """Whether a route itself is where one proves who one is."""
-    return route.name in {"token", "token-refresh"}
+def _asks(route: Route) -> int | None:
+    """Return what a route answers that itself is where one proves who one is."""
+    if route.name in {"token", "token-refresh"}:
+        return 401
+    return 403 if route.name.startswith("inbound-") else None
 
 
 def test_another_tenants_rows_are_not_there(own: Place) -> None:
@@ -266,6 +303,7 @@ BODIES: Mapping[str, tuple[str, Callable[[Place], dict[str, Any]]]] = {
     "exception facility": ("availability-exceptions/", lambda p: {"facility": p.rows["facility"]}),
     "exception provider": ("availability-exceptions/", lambda p: {"provider": p.rows["provider"]}),
     "block facility": ("time-blocks/", lambda p: {"facility": p.rows["facility"]}),
+    "template facility": ("templates/", lambda p: {"facility": p.rows["facility"]}),
     "block provider": ("time-blocks/", lambda p: {"provider": p.rows["provider"]}),
 }
 
@@ -284,6 +322,7 @@ def test_another_tenants_id_in_a_body_is_not_there_and_named(own: Place, case: s
             "facility": own.rows["facility"], "provider": own.rows["provider"],
             "date": "2099-01-01", "kind": "closed",
         },
+        "templates/": PASSING["template-list"](own),
         "time-blocks/": {
             "facility": own.rows["facility"], "provider": own.rows["provider"],
             "starts_at": "2099-01-01T09:00:00Z", "ends_at": "2099-01-01T10:00:00Z",
@@ -294,7 +333,7 @@ def test_another_tenants_id_in_a_body_is_not_there_and_named(own: Place, case: s
         name: str(value.pk) if hasattr(value, "pk") else value
         for name, value in {**body, field: row}.items()
     }
-    response = own.apis[Role.STAFF].post(path, values, format="json")
+    response = own.apis[Role.ADMIN].post(path, values, format="json")
     assert response.status_code == 404, response.content
     assert [error["field"] for error in response.json()["errors"]] == [field]
 

@@ -30,6 +30,8 @@ WRITERS: dict[str, set[str]] = {
     },
     "Hold": {"waitlist.holds", "waitlist.fill", "waitlist.invites"},
     "CircuitBreaker": set(),
+    "Message": {"notifications.messages"},
+    "WebhookDelivery": {"notifications.webhook_deliveries"},
 }  # fmt: skip
 TABLES = {
     "scheduling_slot": {
@@ -43,6 +45,8 @@ TABLES = {
     },
     "waitlist_hold": {"waitlist/sql/write_offers.sql", "waitlist/sql/close_holds.sql"},
     "waitlist_circuitbreaker": set(),
+    "notifications_message": {"notifications/sql/fan_out_messages.sql"},
+    "notifications_webhookdelivery": {"notifications/sql/fan_out_webhooks.sql"},
 }  # fmt: skip
 
 
@@ -309,14 +313,14 @@ def test_each_transaction_says_which_rows_it_locks() -> None:
         f"{module}.{function.name}"
         for module, tree in NOUNS.items()
         for function in _public(tree)
-        if module.startswith(("scheduling.", "waitlist."))
+        if module.startswith(("scheduling.", "waitlist.", "notifications."))
         and "transaction.atomic" in map(ast.unparse, function.decorator_list)
         and not docs.LOCKS.search(ast.get_docstring(function) or "")
     }
     assert silent == {
-        "scheduling.facilities.add", "scheduling.providers.add", "waitlist.entries.add_note",
+        "scheduling.facilities.add", "scheduling.providers.add",
         "waitlist.explanations.explain_entry", "waitlist.explanations.explain_slot",
-        "waitlist.metrics.roll_up",
+        "waitlist.metrics.roll_up", "notifications.preferences.change",
     }  # fmt: skip
 
 

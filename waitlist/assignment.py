@@ -15,14 +15,15 @@ def assign(*, rows: Sequence[Sequence[Level]], slots: Sequence[int]) -> list[int
     Solved by shortest augmenting paths (Crouse, IEEE Transactions on Aerospace and Electronic
     Systems 52(4), 2016), in time cubic in the number of rows.
     """
-    kept = sum(1 << slot for slot in slots)
-    width = (kept.bit_length() + 7) // 8
-    # What does not fit costs more than all that does could bring.
-    value = np.full((len(rows), width * 8), -1.0 - 100.0 * len(rows))
-    for row, levels in zip(value, rows, strict=True):
-        for score, fitted in sorted(levels):
-            octets = np.frombuffer((fitted & kept).to_bytes(width, "little"), dtype=np.uint8)
-            row[np.unpackbits(octets, bitorder="little").astype(bool)] = score
     columns = np.asarray(slots)
-    _, chosen = linear_sum_assignment(value[:, columns], maximize=True)
+    width = max(slots) // 8 + 1
+    # What does not fit costs more than all that does could bring. Costs, not gains: for those the
+    # solver would copy the whole.
+    cost = np.full((len(rows), len(slots)), 1.0 + 100.0 * len(rows))
+    for row, levels in zip(cost, rows, strict=True):
+        for score, fitted in sorted(levels):
+            octets = (fitted & (1 << 8 * width) - 1).to_bytes(width, "little")
+            bits = np.unpackbits(np.frombuffer(octets, dtype=np.uint8), bitorder="little")
+            row[bits[columns].astype(bool)] = -score
+    _, chosen = linear_sum_assignment(cost)
     return [int(slot) for slot in columns[chosen]]

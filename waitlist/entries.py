@@ -10,12 +10,13 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 
+from accounts import rows
 from accounts.models import Tenant, User
 from audit import events, locks, sql
 from audit.errors import NotFound, Refused, check_version
 from audit.events import Actor
-from scheduling import slots
-from scheduling.models import Facility, Patient
+from scheduling import patients, slots
+from scheduling.models import Facility
 from waitlist import holds, queues, ranking
 from waitlist import wishes as wishing
 from waitlist.models import ACTIVE, EntryNote, Hold, Queue, WaitlistEntry, WaitlistPolicy
@@ -44,6 +45,12 @@ class QueueFull(Refused):
     code = "queue_full"
 
 
+class OrganizersOnly(Refused):
+    """A venue is waited for by organizers, not by patients."""
+
+    code = "organizers_only"
+
+
 class TooManyEntries(Refused):
     """The requester has as many active entries as the policy allows."""
 
@@ -66,15 +73,20 @@ def join(
     organizer_id: UUID | None = None,
     wishes: Mapping[str, Any] | None = None,
 ) -> WaitlistEntry:
-    """Let a patient of the facility's tenant, or an organizer, wait at a facility.
+    """Let a patient of the facility's tenant wait at a facility, or an organizer at a venue.
 
     `wishes` are columns of the entry, see `wishes.apply`. Locks queue, patient.
 
     :raises NotFound: naming the id that is not there, or is another tenant's.
     :raises ValidationError: naming each wish with a bad value.
-    :raises QueueClosed, QueueFull, AlreadyWaiting, TooManyEntries: see there.
+    :raises OrganizersOnly, QueueClosed, QueueFull, AlreadyWaiting, TooManyEntries: see there.
     """
     queue = queues.lock(facility_id=facility_id)
+    is_venue = queue.facility.kind == Facility.Kind.VENUE
+    # First of all: a place of their own in that queue, or that it is full, would tell its owner how
+    # many organizers wait.
+    if is_venue and patient_id is not None:
+        raise OrganizersOnly(f"Organizers wait at {facility_id}, not patients.", field="facility")
     queues.check_open(queue=queue)
     policy = WaitlistPolicy.objects.get(facility=facility_id)
     entry = WaitlistEntry(facility_id=facility_id, joined_at=now)
@@ -82,11 +94,12 @@ def join(
     if (patient_id is None) == (organizer_id is None):
         raise ValidationError({"patient": "Say who waits: a patient or an organizer."})
     if patient_id is not None:
-        patient = _lock_patient(patient_id=patient_id, queue=queue)
+        known = patients.known().filter(tenant=queue.tenant_id)
+        patient = rows.lock(rows=known, id=patient_id)
         entry.patient, entry.tenant_id = patient, queue.tenant_id
     if organizer_id is not None:
-        # The one entry that crosses tenants.
-        if queue.facility.kind != Facility.Kind.VENUE:
+        # The one entry that crosses tenants, so never the owner's own.
+        if not is_venue or queue.tenant_id == organizer_id:
             raise NotFound("facility", facility_id)
         entry.organizer = _lock_organizer(organizer_id=organizer_id)
         entry.tenant_id = entry.organizer.pk
@@ -183,14 +196,16 @@ def cancel(
 
 @transaction.atomic
 def add_note(*, entry_id: UUID, author: User, text: str, now: datetime) -> EntryNote:
-    """Note something on an entry, for staff.
+    """Note something on an entry, for staff. Locks patient.
 
-    :raises NotFound: if the entry is not there.
+    :raises NotFound: if the entry is not there, or its patient was erased.
     :raises ValidationError: naming `text` if there is none.
     """
     if not text.strip():
         raise ValidationError({"text": "Write something."})
     entry = get(entry_id=entry_id)
+    if entry.patient_id is not None:
+        rows.lock(rows=patients.known(), id=entry.patient_id)
     return EntryNote.objects.create(
         tenant_id=entry.tenant_id, entry=entry, author=author, text=text, at=now
     )
@@ -296,17 +311,14 @@ def _sweep(*, name: str, lock: str, now: datetime, limit: int) -> int:
 
 
 def can_join(*, facility_id: UUID) -> bool:
-    """Say whether a facility's waitlist takes anybody at the moment, as far as seen unlocked.
-
-    Of a venue whether it is open: how many organizers wait there is not for its owner to know.
-    """
+    """Say whether a facility's waitlist takes patients at the moment, as far as seen unlocked."""
     queue = Queue.objects.select_related("facility").get(pk=facility_id)
+    if queue.facility.kind == Facility.Kind.VENUE:
+        return False
     try:
         queues.check_open(queue=queue)
     except queues.QueueClosed:
         return False
-    if queue.facility.kind == Facility.Kind.VENUE:
-        return True
     limit = WaitlistPolicy.objects.get(facility=facility_id).max_queue_size
     here = WaitlistEntry.objects.filter(ACTIVE, facility=facility_id)
     return not _reached(limit=limit, entries=here)
@@ -314,14 +326,6 @@ def can_join(*, facility_id: UUID) -> bool:
 
 def _reached(*, limit: int | None, entries: QuerySet[WaitlistEntry]) -> bool:
     return limit is not None and entries.count() >= limit
-
-
-def _lock_patient(*, patient_id: UUID, queue: Queue) -> Patient:
-    found = Patient.objects.select_for_update(no_key=True)
-    patient = found.filter(pk=patient_id, tenant=queue.tenant_id).first()
-    if patient is None:
-        raise NotFound("patient", patient_id)
-    return patient
 
 
 def _lock_organizer(*, organizer_id: UUID) -> Tenant:

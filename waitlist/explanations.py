@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import transaction
@@ -206,8 +206,11 @@ class _Leaders:
         return list(once.values())[:LEADERS]
 
 
-def _find_open(*, policy: WaitlistPolicy, now: datetime) -> tuple[set[Id], set[Id]]:
-    """Find the slots that may be offered, and which of them the scan passes by, tried in vain."""
+def _find_open(*, policy: Any, now: datetime) -> tuple[set[Id], set[Id]]:
+    """Find the slots that may be offered, and which of them the scan passes by, tried in vain.
+
+    The policy is one of `fill.policies`.
+    """
     seen = {
         "revision": policy.facility.queue.revision,
         "visitors_revision": policy.visitors_revision,

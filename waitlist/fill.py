@@ -3,7 +3,7 @@
 Loads the open slots and who fits them, lets `matching` choose, writes all offers in one statement.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -58,13 +58,13 @@ def facilities(*, now: datetime) -> list[UUID]:
     return [one for (one,) in sql.run(app="waitlist", name="find_fillable", params=params)]
 
 
-def passes(*, facility_id: UUID, now: datetime) -> Iterator[Filled]:
-    """Fill a facility in as many passes as its slots need, each a transaction of its own.
+def passes(*, facility_id: UUID, clock: Callable[[], datetime]) -> Iterator[Filled]:
+    """Fill a facility in as many passes as its slots need, each with transaction and time its own.
 
     :raises Busy: if another pass is under way there.
     """
     while True:
-        filled = fill(facility_id=facility_id, now=now)
+        filled = fill(facility_id=facility_id, now=clock())
         yield filled
         if not filled.left or not filled.offers + filled.fruitless:
             return
@@ -95,7 +95,7 @@ def fill(*, facility_id: UUID, now: datetime) -> Filled:
     slots.lock_many_for_claim(slot_ids=opened)
     # Under the providers' locks no claim is made, so what is open and unclaimed now stays so.
     free = load_slots(slot_ids=opened, policy=policy)
-    board, choice, found = _choose(slots=free, policy=policy, now=now)
+    board, choice, found = _choose(free=free, policy=policy, now=now)
     written = write(
         offers=offers(board=board, choice=choice, found=found),
         policy=policy,
@@ -104,40 +104,43 @@ def fill(*, facility_id: UUID, now: datetime) -> Filled:
         actor=events.SYSTEM,
         now=now,
     )
-    nobody = [slot.id for slot in board.slots if not board.bit[slot.id] & choice.fitted]
+    left = len(free) - len(board.slots)
+    vain = board.all & ~choice.fitted
+    if vain and not left:  # else the next pass would come to the same slots
+        vain &= ~candidates.find_awaited(board=board, policy=policy, now=now)
+    nobody = [slot.id for slot in board.slots if board.bit[slot.id] & vain]
     if nobody:
         sql.run(
             app="waitlist",
             name="note_fruitless",
             params={**seen, "slots": sql.array(values=nobody), "now": now},
         )
-    left = len(free) - len(board.slots)
     if not (left or choice.pairs):
         _note_dry(policy=policy, seen=seen, now=now)
     return Filled(len(written), len(nobody), len(choice.pairs) - len(written), left)
 
 
 def _choose(
-    *, slots: Sequence[Slot], policy: WaitlistPolicy, now: datetime
+    *, free: Sequence[Slot], policy: WaitlistPolicy, now: datetime
 ) -> tuple[Board, Choice, list[Candidate]]:
     """Hold the slots against those who may matter, and against all only if that may change it.
 
     Of a queue too long for that only a few slots are held against it, which are the board's.
     """
-    board = candidates.board(slots=slots, policy=policy)
+    board = candidates.board(slots=free, policy=policy)
     reach = candidates.reach(policy=policy)
-    if len(slots) <= reach:
+    if len(free) <= reach:
         found = candidates.walk(board=board, policy=policy, now=now)
         return board, choose(board=board, found=found, policy=policy), found
     found = candidates.find_first(
-        board=board, policy=policy, now=now, limit=candidates.HEAD * len(slots)
+        board=board, policy=policy, now=now, limit=candidates.HEAD * len(free)
     )
     choice = choose(board=board, found=found, policy=policy)
     top = None if candidates.is_full(policy=policy) else board.top
     if matching.is_final(choice=choice, slots=board.slots, top=top):
         return board, choice, found
     if candidates.is_long(policy=policy):
-        return _choose(slots=board.slots[:reach], policy=policy, now=now)
+        return _choose(free=board.slots[:reach], policy=policy, now=now)
     found = candidates.find(board=board, policy=policy, now=now)
     return board, choose(board=board, found=found, policy=policy), found
 

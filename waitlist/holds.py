@@ -41,6 +41,7 @@ def accept(*, hold_id: UUID, actor: Actor, now: datetime) -> Appointment:
     hold = get(hold_id=hold_id)
     if hold.slot_id is None:
         raise HoldClosed(f"Hold {hold_id} has no slot to book.", state=hold.status)
+    _check_live(hold=hold, now=now)  # before the patient is looked for, who may be erased by now
     [slot] = slots.lock_for_claim(slot_ids=[hold.slot_id], patient_id=hold.patient_id)
     hold = _lock_live(hold_id=hold_id, now=now)
     entry = WaitlistEntry.objects.select_for_update(no_key=True).get(pk=hold.entry_id)
@@ -235,9 +236,14 @@ def _end(
 
 def _lock_live(*, hold_id: UUID, now: datetime) -> Hold:
     hold = Hold.objects.select_for_update(no_key=True).get(pk=hold_id)
-    if state(hold=hold, now=now) != Hold.Status.OFFERED:
-        raise HoldClosed(f"The offer {hold_id} is over.", state=state(hold=hold, now=now))
+    _check_live(hold=hold, now=now)
     return hold
+
+
+def _check_live(*, hold: Hold, now: datetime) -> None:
+    found = state(hold=hold, now=now)
+    if found != Hold.Status.OFFERED:
+        raise HoldClosed(f"The offer {hold.pk} is over.", state=found)
 
 
 def _find_blocked(

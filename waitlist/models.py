@@ -317,6 +317,12 @@ class WaitlistEntry(Versioned):
                 condition=Q(patient__isnull=False, organizer__isnull=True)
                 | Q(patient__isnull=True, organizer__isnull=False),
             ),
+            # Nothing that its owner edits at a venue is referred to by who waits there unseen.
+            models.CheckConstraint(
+                name="entry_organizer_wishes",
+                condition=Q(organizer__isnull=True)
+                | Q(provider__isnull=True, service__isnull=True, any_facility=False),
+            ),
             models.CheckConstraint(
                 name="entry_closed_at",
                 condition=ACTIVE & Q(closed_at__isnull=True) | ~ACTIVE & Q(closed_at__isnull=False),
@@ -392,7 +398,7 @@ class WaitlistEntry(Versioned):
                 name="entry_status_priority",
                 include=["service", "tenant"],
             ),
-            # It holds what lists are filtered by, so that a page far down and the count of all are
+            # They hold what lists are filtered by, so that a page far down and the count of all are
             # found in the index alone.
             models.Index(
                 "tenant",
@@ -402,7 +408,11 @@ class WaitlistEntry(Versioned):
                 name="entry_priority",
                 include=["facility", "provider", "service", "status"],
             ),
-            models.Index(fields=["tenant", "joined_at", "id"], name="entry_joined"),
+            models.Index(
+                fields=["tenant", "joined_at", "id"],
+                name="entry_joined",
+                include=["facility", "provider", "service", "status"],
+            ),
             models.Index(fields=["tenant", "id"], name="entry_tenant"),
             models.Index(
                 fields=["expires_at"],

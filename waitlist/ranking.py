@@ -8,11 +8,14 @@ from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+from django.db import transaction
+
 from audit import sql
 from scheduling.models import Patient
 from waitlist.models import WaitlistEntry, WaitlistPolicy
 
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+FIRST_PLACES = 3  # of which people are told that they have come to them
 SHORT_WINDOW = timedelta(days=7)
 
 
@@ -47,6 +50,16 @@ def positions(*, entry_ids: Collection[UUID]) -> dict[UUID, int]:
     """Return the position of each of the entries that is active, in one statement."""
     rows = sql.run(app="waitlist", name="find_positions", params={"entries": list(entry_ids)})
     return dict(rows)
+
+
+@transaction.atomic
+def tell_positions(*, now: datetime, limit: int, facility_id: UUID | None = None) -> int:
+    """Note who has come among the first of their queue and service, once; return how many.
+
+    At one facility, or at all. Locks entry.
+    """
+    params = {"facility": facility_id, "places": FIRST_PLACES, "limit": limit, "now": now}
+    return len(sql.run(app="waitlist", name="tell_positions", params=params))
 
 
 def rerank(*, facility_ids: Collection[UUID], patient_id: UUID | None = None) -> int:

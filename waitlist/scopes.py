@@ -21,7 +21,7 @@ def entries(*, caller: Caller) -> QuerySet[WaitlistEntry]:
     """Return the tenant's entries: a provider's own facilities', a patient's own."""
     found = WaitlistEntry.objects.filter(tenant=caller.tenant_id)
     if caller.role == Role.PROVIDER:
-        return found.filter(facility__in=scopes.facilities(caller=caller))
+        return found.filter(facility__in=scopes.own_facilities(caller=caller))
     return found.filter(patient=caller.patient_id) if caller.role == Role.PATIENT else found
 
 

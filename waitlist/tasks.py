@@ -34,7 +34,7 @@ def fill_facilities(*facility_ids: str) -> dict[str, int]:
     counts = {"offers": 0, "clashes": 0, "busy": 0, "failed": 0}
     for facility_id in facility_ids:
         try:
-            for filled in fill.passes(facility_id=UUID(facility_id), now=clock.now()):
+            for filled in fill.passes(facility_id=UUID(facility_id), clock=clock.now):
                 counts["offers"] += filled.offers
                 counts["clashes"] += filled.clashes
         except fill.Busy:
@@ -57,7 +57,7 @@ def fill_facility(self: "Task[[str], dict[str, int]]", facility_id: str) -> dict
     counts = {"offers": 0, "fruitless": 0}
     clashes = 0
     try:
-        for filled in fill.passes(facility_id=UUID(facility_id), now=clock.now()):
+        for filled in fill.passes(facility_id=UUID(facility_id), clock=clock.now):
             counts["offers"] += filled.offers
             counts["fruitless"] += filled.fruitless
             clashes += filled.clashes
@@ -121,6 +121,16 @@ def expire_nudges() -> dict[str, int]:
     """Beat, daily: entries of those who were asked and did not answer."""
     total = 0
     while done := entries.expire_nudged(now=clock.now(), limit=LIMIT):
+        total += done
+    return {"entries": total}
+
+
+@shared_task
+def tell_positions(facility_id: str | None = None) -> dict[str, int]:
+    """At once on commit when somebody left a queue, and every 5 minutes: who is among the first."""
+    where = UUID(facility_id) if facility_id else None
+    total = 0
+    while done := ranking.tell_positions(now=clock.now(), limit=LIMIT, facility_id=where):
         total += done
     return {"entries": total}
 

@@ -4,6 +4,7 @@ from django.urls import path
 
 from waitlist.api import (
     entries,
+    erasure,
     explanations,
     holds,
     invites,
@@ -35,6 +36,7 @@ urlpatterns = [
         entries.PatientEntriesView.as_view(),
         name="patient-waitlists",
     ),
+    path("patients/<uuid:id>/erase", erasure.PatientEraseView.as_view(), name="patient-erase"),
     path(
         "slots/<uuid:id>/waitlist/explain",
         explanations.SlotExplanationView.as_view(),

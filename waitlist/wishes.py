@@ -29,6 +29,9 @@ WISHES = frozenset(
         "metadata",
     }
 )
+# What an organizer wishes; all else is in their RFP. So no service or provider of the venue's, and
+# no rule of its policy, is at odds with an entry that the venue's owner does not see.
+DATES = frozenset({"earliest", "latest", "dates_flexible"})
 IDS = frozenset({"provider_id", "service_id"})
 FARTHEST = timedelta(days=3650)
 MAX_METADATA = 4096  # bytes, as JSON
@@ -47,7 +50,7 @@ def apply(
     :raises NotFound: naming the id that is not there, or is another tenant's.
     :raises ValidationError: naming each wish with a bad value.
     """
-    unknown = set(changes) - WISHES
+    unknown = set(changes) - (WISHES if patient else DATES)
     if unknown:
         raise ValidationError({name: "This cannot be wished." for name in unknown})
     for name, value in changes.items():

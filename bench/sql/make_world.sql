@@ -71,17 +71,18 @@ SELECT
     pg_temp.id('patient', f * 10000000 + n),
     CASE
         WHEN NOT fits THEN pg_temp.id('provider', f * 5 + 4)
+        WHEN is_plain THEN NULL
         WHEN pg_temp.pick('wish', n, 10) < 3 THEN pg_temp.id('provider', f * 5 + pg_temp.pick('p', n, 4))
     END,
-    NOT fits OR pg_temp.pick('wish', n, 10) = 0,
-    CASE WHEN pg_temp.pick('named', n, 10) > 0
+    NOT fits OR NOT is_plain AND pg_temp.pick('wish', n, 10) = 0,
+    CASE WHEN NOT is_plain AND pg_temp.pick('named', n, 10) > 0
         THEN pg_temp.id('service', f / 10 * 3 + pg_temp.pick('service', n, 3)) END,
     pg_temp.pick('any', n, 20) = 0 AND fits,
-    CASE pg_temp.pick('days', n, 8)
+    CASE CASE WHEN NOT is_plain THEN pg_temp.pick('days', n, 8) END
         WHEN 0 THEN '{1,2}' WHEN 1 THEN '{3,4,5}' WHEN 2 THEN '{2}' ELSE '{}'
     END::smallint[],
-    CASE pg_temp.pick('time', n, 8) WHEN 0 THEN 'morning' WHEN 1 THEN 'afternoon' ELSE 'any' END,
-    CASE WHEN pg_temp.pick('earliest', n, 10) = 0 THEN %(now)s::timestamptz + interval '2 days' END,
+    CASE CASE WHEN NOT is_plain THEN pg_temp.pick('time', n, 8) END WHEN 0 THEN 'morning' WHEN 1 THEN 'afternoon' ELSE 'any' END,
+    CASE WHEN NOT is_plain AND pg_temp.pick('earliest', n, 10) = 0 THEN %(now)s::timestamptz + interval '2 days' END,
     latest, false, urgency, '{}',
     -- As the clinics' policy ranks them, so that ranking them anew finds little to write.
     2 * pg_temp.pick('tier', n, 4) + 3 * (pg_temp.pick('chronic', n, 5) = 0)::int + 5 * urgency
@@ -94,19 +95,21 @@ CROSS JOIN generate_series(0, %(waiting)s - 1) AS n
 CROSS JOIN LATERAL (
     SELECT CASE %(fit)s
         WHEN 'all' THEN true
-        WHEN 'sparse' THEN n %% 1000 = 500
+        WHEN 'sparse' THEN n %% 1000 = 501
         ELSE false
     END AS fits
 ) AS fit
+-- Who fits as one of a thousand has no other wish, so that the best is as good in any queue.
+CROSS JOIN LATERAL (SELECT %(fit)s = 'sparse' AND fits AS is_plain) AS plain
 CROSS JOIN LATERAL (
     SELECT
         %(now)s::timestamptz - pg_temp.pick('joined', n, 5000000) * interval '1 second' AS joined_at,
-        CASE WHEN pg_temp.pick('latest', n, 10) = 0
+        CASE WHEN NOT is_plain AND pg_temp.pick('latest', n, 10) = 0
             THEN %(now)s::timestamptz + interval '3 days' END AS latest,
         CASE WHEN pg_temp.pick('urgent', n, 20) = 0 THEN 1 ELSE 0 END AS urgency
 ) AS wish;
 
--- One in twenty (of the first 4,000) has an appointment with the fifth provider, at a time at which
+-- One in twenty (of the first 4,000, or 40 for each slot) has an appointment with the fifth, when
 -- slots are open; for each slot one in ten was offered it and declined.
 INSERT INTO scheduling_slot (
     id, tenant_id, facility_id, provider_id, period, status, superseded
@@ -116,11 +119,13 @@ SELECT
     pg_temp.id('provider', f * 5 + 4), tstzrange(start, start + interval '10 minutes'), 'open',
     false
 FROM generate_series(0::bigint, %(facilities)s - 1) AS f
-CROSS JOIN generate_series(0, least(%(waiting)s, 4000) / 20 - 1) AS n
+CROSS JOIN generate_series(0, least(%(waiting)s, 4000, %(slots)s * 40) / 20 - 1) AS n
 CROSS JOIN LATERAL (
     SELECT date_trunc('day', %(now)s::timestamptz, 'UTC') + interval '1 day 9 hours'
         + (n / 48) * interval '1 day' + (n %% 48) * interval '10 minutes' AS start
 ) AS begins;
+
+ANALYZE scheduling_slot;  -- else each of them is held against each name below
 
 INSERT INTO scheduling_appointment (
     tenant_id, slot_id, patient_id, facility_id, provider_id, period, status, source,
@@ -130,7 +135,7 @@ SELECT
     slot.tenant_id, slot.id, pg_temp.id('patient', f * 10000000 + n * 20), slot.facility_id,
     slot.provider_id, slot.period, 'booked', 'direct', ''
 FROM generate_series(0::bigint, %(facilities)s - 1) AS f
-CROSS JOIN generate_series(0, least(%(waiting)s, 4000) / 20 - 1) AS n
+CROSS JOIN generate_series(0, least(%(waiting)s, 4000, %(slots)s * 40) / 20 - 1) AS n
 JOIN scheduling_slot AS slot ON slot.id = pg_temp.id('booked', f * 10000000 + n);
 
 UPDATE scheduling_slot SET status = 'booked'

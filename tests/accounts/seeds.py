@@ -9,14 +9,16 @@ from django.contrib import admin
 from accounts.models import IdempotencyKey, Invitation, Membership, Tenant, User
 from audit import clock
 from audit.events import SYSTEM
-from audit.models import Event, EventSeq, JobRun
+from audit.models import JobRun
+from notifications import relay, templates, webhooks
+from notifications.models import ChannelSwitch, Preference, StreamCursor
 from scheduling import appointments
 from scheduling.models import Appointment, Facility, Patient, Provider, Service, Slot
 from tests import factories
 from waitlist import entries, invites
 from waitlist.models import DailyMetric, DryPass, Fruitless, Hold, WaitlistEntry
 
-OWN = ("audit", "accounts", "scheduling", "waitlist")
+OWN = ("audit", "accounts", "scheduling", "waitlist", "notifications")
 #: Every table that has pages.
 MODELS = [model for model in admin.site._registry if model._meta.app_label in OWN]
 
@@ -92,6 +94,11 @@ def grow(*, seed: Seed, name: str) -> None:
         wishes={"provider_id": seed.provider.pk, "metadata": {"from": name}},
     )  # fmt: skip
     entries.add_note(entry_id=seed.entry.pk, author=seed.staff, text=f"{name} note", now=now)
+    StreamCursor.objects.get_or_create(name="waitlist-events")
+    webhooks.add(
+        tenant_id=tenant.pk, url=f"https://{name.lower()}.example/{n}", kinds=["waitlist.joined"]
+    )
+    relay.relay(limit=1000, now=now)  # what comes after is unrelayed
     seed.hold = invites.invite(slot_id=slots[1].pk, entry_id=seed.entry.pk, actor=SYSTEM, now=now)
     seed.held_slot, seed.open_slot = slots[1], slots[2]
     common = {"tenant": tenant, "facility": seed.facility}
@@ -106,5 +113,11 @@ def grow(*, seed: Seed, name: str) -> None:
     JobRun.objects.create(
         task=f"tests.{n}", state="failed", finished_at=now, error_class="ValueError"
     )
-    for event in Event.objects.filter(entry_id=seed.entry.pk):
-        EventSeq.objects.create(event_id=event.pk)
+    Preference.objects.create(tenant=tenant, patient=seed.patient)
+    ChannelSwitch.objects.get_or_create(
+        tenant=tenant, kind="waitlist.joined", channel="sms", is_on=True
+    )
+    templates.add(
+        tenant_id=tenant.pk, facility_id=seed.facility.pk, kind="waitlist.joined", channel="sms",
+        language="en", body=f"{name} text",
+    )  # fmt: skip

@@ -15,6 +15,13 @@ from accounts.models import IdempotencyKey, Invitation, Membership, Tenant, User
 from audit import clock
 from audit.models import Event, EventSeq, JobRun, Unrelayed
 from config.sidebar import navigation
+from notifications.models import (
+    ChannelSwitch,
+    StreamCursor,
+    Template,
+    WebhookDelivery,
+    WebhookEndpoint,
+)
 from scheduling.models import (
     AvailabilityException,
     AvailabilityRule,
@@ -36,9 +43,9 @@ ADDED_BY_STAFF: set[type[Model]] = {
     Facility, Provider, Service, Patient, AvailabilityRule, AvailabilityException, TimeBlock,
     WaitlistEntry,
 }  # fmt: skip
-ADDED_BY_ADMINS = ADDED_BY_STAFF | {Membership}
+ADDED_BY_ADMINS = ADDED_BY_STAFF | {Membership, Template, ChannelSwitch, WebhookEndpoint}
 ADDED = ADDED_BY_ADMINS | {Tenant, User}
-OPERATED = {Tenant, User, IdempotencyKey, JobRun, EventSeq, Unrelayed}
+OPERATED = {Tenant, User, IdempotencyKey, JobRun, EventSeq, Unrelayed, StreamCursor}
 
 
 @pytest.fixture
@@ -68,7 +75,8 @@ def test_pages(client: Client, seed: Seed, superuser: User, who: str) -> None:
     client.force_login(superuser if who == "superuser" else getattr(seed, who))
     hidden: dict[str, set[type[Model]]] = {
         "admin": OPERATED,
-        "staff": OPERATED | {Membership, Invitation},
+        "staff": OPERATED
+        | {Membership, Invitation, Template, ChannelSwitch, WebhookEndpoint, WebhookDelivery},
     }
     added: dict[str, set[type[Model]]] = {"admin": ADDED_BY_ADMINS, "staff": ADDED_BY_STAFF}
     for model in MODELS:

@@ -119,7 +119,8 @@ def test_what_is_limited_says_so(schema: dict[str, Any]) -> None:
     assert limited == {
         "token", "token_refresh", "register", "register_confirm", "get_invitation_accept",
         "invitation_accept", "get_offer", "offer_accept", "offer_decline", "create_waitlist",
-        "get_slot_explain", "get_waitlist_explain",
+        "get_slot_explain", "get_waitlist_explain", "get_unsubscribe",
+        "unsubscribe", "get_nudge", "nudge", "get_calendar", "webhook_test",
     }  # fmt: skip
 
 

@@ -20,6 +20,7 @@ JOBS: dict[str, Any] = {
     "waitlist.tasks.expire_holds": timedelta(seconds=10),
     "waitlist.tasks.withdraw_blocked_holds": timedelta(minutes=5),
     "waitlist.tasks.send_hold_reminders": timedelta(minutes=5),
+    "waitlist.tasks.tell_positions": timedelta(minutes=5),
     "waitlist.tasks.expire_entries": timedelta(hours=1),
     "waitlist.tasks.send_nudges": crontab(minute="0", hour="10"),
     "waitlist.tasks.expire_nudges": crontab(minute="0", hour="10"),
@@ -27,6 +28,8 @@ JOBS: dict[str, Any] = {
     "scheduling.tasks.generate_slots": crontab(minute="0", hour="1"),
     "scheduling.tasks.release_expired_reservations": timedelta(minutes=1),
     "notifications.tasks.relay_events": timedelta(seconds=5),
+    "notifications.tasks.retry_deliveries": timedelta(minutes=1),
+    "notifications.tasks.stream_events": timedelta(minutes=1),
 }
 
 

@@ -4,13 +4,15 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from django.apps import apps
 from django.db import connection, models
 
 from config import docs
+from notifications import webhooks
+from notifications.models import Message, WebhookDelivery
 from tests.audit.refusals import refusal, unguarded
 from tests.waitlist import worlds
 from tests.waitlist.worlds import HOUR, NOW, World
@@ -35,6 +37,35 @@ def _hold(world: World) -> Hold:
 def _breaker(world: World) -> CircuitBreaker:
     return CircuitBreaker.objects.create(
         tenant=world.tenant, facility=world.facility, tripped_at=NOW
+    )
+
+
+def _message(world: World) -> Message:
+    """Make a message that is queued, by hand: the relay writes them."""
+    return Message.objects.create(
+        tenant=world.tenant,
+        event_id=uuid4(),
+        seq=1,
+        kind="waitlist.joined",
+        facility=world.facility,
+        patient=world.patient(),
+        channel="email",
+        next_attempt_at=NOW,
+    )
+
+
+def _webhook_delivery(world: World) -> WebhookDelivery:
+    """Make a delivery that is pending, by hand: the relay writes them."""
+    endpoint, _ = webhooks.add(
+        tenant_id=world.tenant.pk, url="https://hooks.example/", kinds=["waitlist.joined"]
+    )
+    return WebhookDelivery.objects.create(
+        tenant=world.tenant,
+        endpoint=endpoint,
+        event_id=uuid4(),
+        seq=1,
+        kind="waitlist.joined",
+        next_attempt_at=NOW,
     )
 
 
@@ -73,7 +104,33 @@ MACHINES = {
         always={"resolved_at": None},
         companions={"resolved": {"resolved_at": NOW}},
     ),
-}
+    "Message": Machine(
+        make=_message,
+        always={
+            "next_attempt_at": None, "sent_at": None, "delivered_at": None, "closed_at": None,
+            "reason": "",
+        },
+        companions={
+            "queued": {"next_attempt_at": NOW},
+            "sent": {"sent_at": NOW},
+            "delivered": {"delivered_at": NOW},
+            **{
+                state: {"closed_at": NOW, "reason": "why"}
+                for state in ("failed", "suppressed", "dismissed")
+            },
+        },
+    ),
+    "WebhookDelivery": Machine(
+        make=_webhook_delivery,
+        always={"next_attempt_at": None, "delivered_at": None, "reason": ""},
+        companions={
+            "pending": {"next_attempt_at": NOW},
+            "delivered": {"delivered_at": NOW},
+            "failed": {"reason": "why"},
+            "dismissed": {"reason": "why"},
+        },
+    ),
+}  # fmt: skip
 
 
 def _model(name: str) -> type[models.Model]:

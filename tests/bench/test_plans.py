@@ -17,7 +17,7 @@ from bench import worlds
 from bench.worlds import NOW
 from scheduling import appointments, blocks
 from scheduling.models import Appointment, Facility, Patient, Slot
-from waitlist import candidates, entries, fill, holds
+from waitlist import candidates, entries, fill, holds, ranking
 from waitlist.models import Hold, WaitlistEntry, WaitlistPolicy
 
 #: Tables that are too long to be read from end to end.
@@ -241,3 +241,17 @@ def test_no_transition_reads_a_long_table_whole(policy: WaitlistPolicy) -> None:
         who = {"actor": SYSTEM} if "actor" in signature(act).parameters else {}
         used = _used(partial(act, **given, **who))
         assert indexes <= used, f"{act} runs by {used}"
+
+
+@pytest.mark.parametrize("everywhere", [True, False])
+def test_positions_are_told_along_the_index(policy: WaitlistPolicy, everywhere: bool) -> None:
+    """However long the queues are: only the first of each are read."""
+    params = {
+        "facility": None if everywhere else policy.facility_id,
+        "places": ranking.FIRST_PLACES,
+        "limit": 500,
+        "now": NOW,
+    }
+    used, read = _explain(sql.text(app="waitlist", name="tell_positions"), params)
+    assert not read, f"tell_positions reads {read}"
+    assert "entry_queue" in used

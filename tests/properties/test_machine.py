@@ -502,7 +502,7 @@ class Machine(RuleBasedStateMachine):
     @rule(limit=st.sampled_from([3, 100]))
     def relay(self, limit: int) -> None:
         last = EventSeq.objects.order_by("-seq").values_list("seq", flat=True).first() or 0
-        done = relay.relay(limit=limit)
+        done = relay.relay(limit=limit, now=self.now).events
         assert EventSeq.objects.filter(seq__gt=last).count() == done
 
     # How each step is checked

@@ -47,7 +47,7 @@ def relay_on() -> list[int]:
     """Relay until all is done that the writers write."""
     done: list[int] = []
     while sum(done) < WRITERS * EACH and EventSeq.objects.count() < WRITERS * EACH:
-        done.append(relay.relay(limit=3))
+        done.append(relay.relay(limit=3, now=scene.NOW).events)
     return done
 
 
@@ -84,11 +84,16 @@ def read_after(*, last: int) -> tuple[int, int]:
     return len(seqs), max(seqs, default=last)
 
 
+def relay_all() -> int:
+    """Relay all there is."""
+    return relay.relay(limit=10, now=scene.NOW).events
+
+
 def overtake() -> int:
     """Commit an event that was begun early between two relays; return how many a reader reads."""
     clinic = scene.clinic()
     early = race.Runner(race.held_back(write(at=clinic)), stops=[race.COMMIT])
-    first = race.Runner(race.held_back(lambda: relay.relay(limit=10)), stops=[race.COMMIT])
+    first = race.Runner(race.held_back(relay_all), stops=[race.COMMIT])
     with race.stage(early, first):
         early.start()
         race.settle(early)
@@ -97,9 +102,9 @@ def overtake() -> int:
         race.settle(first)  # it has numbered the late event, and not committed
         early.free()
         race.settle(early, first)
-        relay.relay(limit=1)
+        relay.relay(limit=1, now=scene.NOW)
         read, last = read_after(last=0)
-    relay.relay(limit=10)
+    relay_all()
     return read + read_after(last=last)[0]
 
 

@@ -134,6 +134,31 @@ def test_an_organizer_waits_at_venues_only(db: None, kind: str) -> None:
     assert refused.code == "not_found"
 
 
+def test_a_patient_does_not_wait_at_a_venue_whatever_its_queue_is_like(venue: World) -> None:
+    """A position, or that it is full or closed, would tell its owner who waits or how many."""
+    patient = venue.patient()
+    venue.change(max_queue_size=1)
+    _ask(venue, _organizer())
+    for _ in range(2):
+        refused = _refusal(venue, patient_id=patient.pk)
+        assert (refused.code, refused.field) == ("organizers_only", "facility")
+        Queue.objects.filter(pk=venue.facility.pk).update(deactivated_at=NOW)
+
+
+def test_an_organizer_does_not_wait_at_their_own_venue(db: None) -> None:
+    own = worlds.build(kind="venue", tenant=_organizer())
+    assert _refusal(own, organizer_id=own.tenant.pk).code == "not_found"
+
+
+@pytest.mark.parametrize("wish", ["provider_id", "service_id", "any_facility", "metadata"])
+def test_an_organizer_wishes_nothing_but_when(venue: World, wish: str) -> None:
+    """So nothing that the owner edits is refused for the sake of somebody they do not see."""
+    given = {"provider_id": venue.provider.pk, "service_id": venue.service.pk}
+    with pytest.raises(ValidationError) as caught:
+        _ask(venue, _organizer(), **{wish: given.get(wish, True)})
+    assert set(caught.value.message_dict) == {wish}
+
+
 def test_a_patient_and_an_organizer_do_not_join_as_one(venue: World) -> None:
     with pytest.raises((Refused, ValidationError)):
         entries.join(
@@ -337,7 +362,7 @@ def test_a_bad_wish_changes_nothing_of_an_entry(
 
 def test_a_date_that_no_calendar_holds_with_its_grace_is_refused(venue: World) -> None:
     with pytest.raises(ValidationError) as caught:
-        venue.join(latest=datetime(9999, 12, 31, tzinfo=UTC))
+        _ask(venue, _organizer(), latest=datetime(9999, 12, 31, tzinfo=UTC))
     assert set(caught.value.message_dict) == {"latest"}
 
 
@@ -371,7 +396,9 @@ def test_whoever_joins_counts_the_queue_on_and_visitors_only_if_one(clinic: Worl
 def test_an_entrys_end_follows_its_dates(
     db: None, kind: str, wishes: dict[str, Any], expected: datetime
 ) -> None:
-    entry = worlds.build(kind=kind).join(at=NOW, **wishes)
+    world = worlds.build(kind=kind)
+    is_venue = kind == "venue"
+    entry = _ask(world, _organizer(), **wishes) if is_venue else world.join(at=NOW, **wishes)
     assert WaitlistEntry.objects.get(pk=entry.pk).expires_at == expected
 
 

@@ -265,9 +265,10 @@ def test_a_chance_that_the_scan_passes_by_is_marked(clinic: World) -> None:
 def test_a_chance_elsewhere_says_what_keeps_that_facility_from_offering_it(clinic: World) -> None:
     entry = clinic.join(any_facility=True)
     slots = [clinic.slot()]
-    for days, changes in enumerate(
-        ({}, {"auto_invite": False}, {"min_hold": 25 * HOUR}, {"quiet_from": time(10)}), 2
-    ):
+    policies: list[dict[str, Any]] = [
+        {}, {"auto_invite": False}, {"min_hold": 25 * HOUR}, {"quiet_from": time(10)}
+    ]  # fmt: skip
+    for days, changes in enumerate(policies, 2):
         elsewhere = clinic.neighbour()
         elsewhere.change(**changes)
         slots.append(elsewhere.slot(at=NOW + days * DAY, service=None))

@@ -510,6 +510,40 @@ def test_a_slot_hidden_by_a_claim_is_not_forgotten(clinic: World) -> None:
     assert slot.status == "open"
 
 
+def test_what_somebody_is_only_too_busy_for_is_tried_again(clinic: World) -> None:
+    """What ends a patient's appointment elsewhere tells no queue of it."""
+    slot, entry = clinic.slot(), clinic.join()
+    colleague = factories.ProviderFactory.create(tenant=clinic.tenant, facilities=[clinic.facility])
+    appointment = clinic.book(slot=clinic.slot(provider=colleague), patient=entry.patient)
+    assert clinic.fill() == fill.Filled()
+    _age()
+    assert fill.facilities(now=NOW) == [clinic.facility.pk]
+    appointments.cancel(appointment_id=appointment.pk, reason="moved", actor=STAFF, now=NOW)
+    clinic.fill()
+    assert (slot.pk, entry.pk) in worlds.offered()
+
+
+def test_what_the_busy_would_not_fit_either_is_set_aside(clinic: World) -> None:
+    entry = clinic.join(latest=NOW + HOUR)
+    colleague = factories.ProviderFactory.create(tenant=clinic.tenant, facilities=[clinic.facility])
+    clinic.book(slot=clinic.slot(provider=colleague), patient=entry.patient)
+    clinic.slot()
+    assert clinic.fill() == fill.Filled(fruitless=1)
+
+
+def test_each_slot_is_tried_again_a_day_after_it_was_though_others_were_later(
+    clinic: World,
+) -> None:
+    clinic.slot()
+    clinic.join(latest=NOW + HOUR)
+    assert clinic.fill().fruitless == 1
+    clinic.slot(at=NOW + 2 * DAY)
+    assert clinic.fill(now=NOW + 23 * HOUR).fruitless == 1
+    _age()
+    assert fill.facilities(now=NOW + 23 * HOUR) == []
+    assert fill.facilities(now=NOW + 24 * HOUR) == [clinic.facility.pk]
+
+
 # Long queues
 
 
@@ -522,7 +556,7 @@ def test_a_long_queue_is_walked_a_few_slots_at_a_time(
     clinic.change(matching=matching)
     slots = [clinic.slot(at=NOW + DAY + n * HOUR) for n in range(6)]
     waiting = [clinic.join(at=NOW - timedelta(hours=20 - n)) for n in range(9)]
-    passes = list(fill.passes(facility_id=clinic.facility.pk, now=NOW))
+    passes = list(fill.passes(facility_id=clinic.facility.pk, clock=lambda: NOW))
     reach = 1 if matching == "max_fill" else 4
     assert [passed.offers for passed in passes][:1] == [reach]
     assert passes[-1].left == 0

@@ -62,7 +62,7 @@ def lived(clinic: World) -> World:
     organizer = factories.TenantFactory.create(kind=Tenant.Kind.ORGANIZER)
     venue = worlds.build(kind="venue")
     entries.join(facility_id=venue.facility.pk, organizer_id=organizer.pk, actor=STAFF, now=NOW)
-    relay.relay(limit=5)
+    relay.relay(limit=5, now=NOW)
     return clinic
 
 
@@ -226,7 +226,7 @@ def test_7_an_event_that_no_relay_will_find(clinic: World) -> None:
     Unrelayed.objects.all().delete()
     assert _found() == {(7, event.pk)}
     Unrelayed.objects.create(event_id=event.pk)
-    relay.relay(limit=10)
+    relay.relay(limit=10, now=NOW)
     Unrelayed.objects.create(event_id=event.pk)
     assert _found() == {(7, event.pk)}
 
@@ -294,6 +294,21 @@ def test_9_rows_of_two_tenants(clinic: World) -> None:
     _slot(slots["provider_id"].pk, provider_id=stranger.provider.pk)
     _slot(slots["service_id"].pk, service_id=stranger.service.pk)
     assert _found() == {(9, row.pk) for row in (hold, entry, appointment, *slots.values())}
+
+
+def test_9_a_patient_who_waits_at_a_venue(clinic: World, venue: World) -> None:
+    entry = clinic.join()
+    _set("scheduling_facility", clinic.facility.pk, kind="venue")
+    assert _found() == {(9, entry.pk)}
+
+
+def test_9_an_organizer_who_waits_at_their_own_venue(venue: World) -> None:
+    organizer = factories.TenantFactory.create(kind=Tenant.Kind.ORGANIZER)
+    entry = entries.join(
+        facility_id=venue.facility.pk, organizer_id=organizer.pk, actor=STAFF, now=NOW
+    )
+    _set("scheduling_facility", venue.facility.pk, tenant_id=organizer.pk)
+    assert _found() == {(9, entry.pk)}
 
 
 def test_9_an_organizer_who_waits_at_a_place_that_is_no_venue(clinic: World, venue: World) -> None:

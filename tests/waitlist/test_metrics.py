@@ -139,10 +139,12 @@ def test_a_row_is_its_facilitys_tenants_and_tells_nothing_of_organizers(venue: W
     )
     worlds.without_slot(entry)
     assert metrics.roll_up(now=NOW + HOUR) == 0
-    venue.join(at=NOW)
+    booked = venue.book(now=NOW)
+    appointments.cancel(appointment_id=booked.pk, reason="moved", actor=STAFF, now=NOW)
     metrics.roll_up(now=NOW + HOUR)
     row = DailyMetric.objects.get(day=TODAY)
-    assert (row.tenant_id, row.queue_depth, row.offers) == (venue.tenant.pk, 1, 0)
+    told = (row.tenant_id, row.slots_freed, row.queue_depth, row.offers)
+    assert told == (venue.tenant.pk, 1, 0, 0)
 
 
 def test_a_closed_facility_is_left_out(clinic: World) -> None:

@@ -21,6 +21,7 @@ COPY_HOLD = (
 )
 POLICY = "UPDATE waitlist_waitlistpolicy SET {} WHERE facility_id = %(facility)s"
 ENTRY = "UPDATE waitlist_waitlistentry SET {} WHERE id = %(entry)s"
+AT_VENUE = "UPDATE waitlist_waitlistentry SET {} WHERE id = %(venue_entry)s"
 HOLD = "UPDATE waitlist_hold SET {} WHERE id = %(hold)s"
 BREAKER = "UPDATE waitlist_circuitbreaker SET {} WHERE id = %(breaker)s"
 
@@ -73,12 +74,15 @@ REFUSED: dict[str, list[str]] = {
         ENTRY.format("patient_id = %(twin_patient)s"),
         ENTRY.format("patient_id = %(offered_patient)s"),
     ],
-    "entry_organizer_once": [
-        "UPDATE waitlist_waitlistentry SET organizer_id = %(organizer)s WHERE id = %(venue_entry)s"
-    ],
+    "entry_organizer_once": [AT_VENUE.format("organizer_id = %(organizer)s")],
     "entry_requester": [
         ENTRY.format("patient_id = NULL"),
-        ENTRY.format("organizer_id = %(organizer)s"),
+        ENTRY.format("organizer_id = %(organizer)s, service_id = NULL"),
+    ],
+    "entry_organizer_wishes": [
+        AT_VENUE.format("provider_id = %(provider)s"),
+        AT_VENUE.format("service_id = %(service)s"),
+        AT_VENUE.format("any_facility = true"),
     ],
     "entry_closed_at": [
         ENTRY.format("closed_at = now()"),

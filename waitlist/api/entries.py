@@ -153,8 +153,8 @@ class QueueView(EntryListView):
     filterset_class = EntryFilters
     problems: ClassVar = {
         "POST": (
-            entries.AlreadyWaiting, entries.QueueFull, queues.QueueClosed, entries.TooManyEntries,
-            Throttled,
+            entries.AlreadyWaiting, entries.QueueFull, queues.QueueClosed, entries.OrganizersOnly,
+            entries.TooManyEntries, Throttled,
         ),
     }  # fmt: skip
 
@@ -167,7 +167,7 @@ class QueueView(EntryListView):
         """Join a waitlist.
 
         A patient joins for themselves, staff for a patient. Refused when the queue is full or
-        closed, when they wait there already, or wait in too many queues.
+        closed or a venue's, when they wait there already, or wait in too many queues.
         """
         body = Join(data=request.data)
         body.is_valid(raise_exception=True)

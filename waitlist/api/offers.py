@@ -23,7 +23,7 @@ from rest_framework.response import Response
 
 from accounts import limits
 from accounts.parsers import JSONParser
-from accounts.views import ApiView, Negotiation
+from accounts.views import PAGE, ApiView, PageOrJson
 from audit import clock
 from scheduling import slots
 from scheduling.appointments import PatientBusy
@@ -32,7 +32,6 @@ from waitlist.models import Hold
 
 FORM = "application/x-www-form-urlencoded"
 JSON = JSONParser.media_type
-PAGE = "text/html"
 
 
 class CsrfFailed(PermissionDenied):
@@ -75,16 +74,6 @@ class Page(BaseRenderer):
         known = {"offer": getattr(view, "offer", None), "problem": data if "code" in data else None}
         known |= {"token": view.kwargs["token"]}
         return render_to_string("waitlist/offer.html", known, request=request._request)
-
-
-class PageOrJson(Negotiation):
-    """A page for those that ask for one by name, as browsers do; JSON for all others."""
-
-    def select_renderer(self, request: Request, renderers: Any, format_suffix: Any = None) -> Any:
-        """Return the renderer."""
-        wants_page = PAGE in request.headers.get("Accept", "")
-        renderer = next(one for one in renderers if (one.media_type == PAGE) == wants_page)
-        return renderer, renderer.media_type
 
 
 class LinkView(ApiView, GenericAPIView[Any]):

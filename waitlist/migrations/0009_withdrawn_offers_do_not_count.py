@@ -8,7 +8,7 @@ class Migration(migrations.Migration):
     dependencies = [
         ('accounts', '0005_whose_invitation'),
         ('scheduling', '0005_plain_names'),
-        ('waitlist', '0006_plain_names'),
+        ('waitlist', '0008_lists_by_time'),
     ]
 
     operations = [

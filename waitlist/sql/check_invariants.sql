@@ -150,7 +150,12 @@ JOIN scheduling_facility AS facility ON facility.id = entry.facility_id
 LEFT JOIN scheduling_patient AS patient ON patient.id = entry.patient_id
 WHERE entry.tenant_id <> coalesce(patient.tenant_id, entry.organizer_id)
     OR (entry.organizer_id IS NULL AND entry.tenant_id <> facility.tenant_id)
-    OR (entry.organizer_id IS NOT NULL AND facility.kind <> 'venue')
+UNION ALL
+SELECT 9, 'patient who waits at a venue, or organizer who waits elsewhere or at their own', entry.id
+FROM waitlist_waitlistentry AS entry
+JOIN scheduling_facility AS facility ON facility.id = entry.facility_id
+WHERE (entry.organizer_id IS NOT NULL) <> (facility.kind = 'venue')
+    OR entry.organizer_id = facility.tenant_id
 UNION ALL
 SELECT 9, 'slot of another tenant than its facility, provider, service or rule', slot.id
 FROM scheduling_slot AS slot

@@ -4,9 +4,18 @@
 INSERT INTO waitlist_drypass (facility_id, tenant_id, tried_at, until, revision, visitors_revision)
 SELECT
     policy.facility_id, policy.tenant_id, %(now)s,
-    -- A day later, or when the next slot comes near enough to be offered.
+    -- A day after the oldest of the attempts, or when the next slot comes near enough to be offered.
     least(
         %(now)s + interval '24 hours',
+        (
+            SELECT min(fruitless.tried_at) + interval '24 hours'
+            FROM scheduling_slot AS slot
+            JOIN waitlist_fruitless AS fruitless ON fruitless.slot_id = slot.id
+            WHERE slot.facility_id = policy.facility_id
+                AND slot.status = 'open'
+                AND lower(slot.period) >= %(now)s + policy.min_notice + policy.min_hold
+                AND lower(slot.period) <= %(now)s + policy.look_ahead
+        ),
         (
             SELECT min(lower(later.period)) - policy.look_ahead
             FROM scheduling_slot AS later

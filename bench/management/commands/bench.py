@@ -6,7 +6,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from bench import expiries, fills, generations, machines, requests
+from bench import expiries, fills, generations, machines, relays, requests
 from bench.measures import WITHOUT_TRIGGERS, Result
 
 DENTISTS = Path(settings.BASE_DIR).parent / "shared" / "data" / "nhs_dentists"
@@ -53,6 +53,14 @@ BENCHES: dict[str, Callable[[Given], list[Result]]] = {
     ],
     "expire": lambda given: [expiries.bench_expire(**_many(given))],
     "generate": _generate,
+    "relay": lambda given: [
+        relays.bench_relay(
+            facilities=given["facilities"] or 100,
+            waiting=given["waiting"] or 100,
+            events=given["events"],
+            runs=given["runs"],
+        )
+    ],
     "join": lambda given: [
         requests.bench_join(clients=given["clients"], joins=given["joins"], runs=given["runs"])
     ],
@@ -79,6 +87,7 @@ class Command(BaseCommand):
         )
         parser.add_argument("--clients", type=int, default=8, help="join: clients, facilities")
         parser.add_argument("--joins", type=int, default=100, help="join: for each client")
+        parser.add_argument("--events", type=int, default=50_000, help="relay: events")
         parser.add_argument("--answers", type=int, default=200, help="accept: answers at once")
         parser.add_argument(
             "--hours", default=str(DENTISTS / "dentist_opening_times.csv"), metavar="FILE",

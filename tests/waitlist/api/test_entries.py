@@ -14,7 +14,7 @@ from audit.events import SYSTEM
 from tests import factories
 from tests.clinics import Clinic, open_clinic
 from waitlist import entries, holds, invites
-from waitlist.models import DailyMetric, Queue, WaitlistEntry, WaitlistPolicy
+from waitlist.models import DailyMetric, WaitlistEntry, WaitlistPolicy
 
 URL = "/api/v1/waitlists"
 
@@ -466,19 +466,6 @@ def test_join_is_done_once_for_a_key(clinic: Clinic) -> None:
     assert first.json() == again.json()
     assert again["ETag"] == first["ETag"]
     assert WaitlistEntry.objects.count() == 1
-
-
-def test_a_venue_s_hint_tells_nothing_of_who_waits(clinic: Clinic) -> None:
-    venue = factories.FacilityFactory.create(tenant=clinic.tenant, kind="venue")
-    WaitlistPolicy.objects.filter(facility=venue).update(max_queue_size=1)
-    client, asked = clinic.client("staff"), {"facility": str(venue.pk)}
-    before = client.get("/api/v1/slots/", asked).data["waitlist"]
-    organizer = factories.TenantFactory.create(kind="organizer")
-    entries.join(facility_id=venue.pk, organizer_id=organizer.pk, actor=SYSTEM, now=clock.now())
-    assert client.get("/api/v1/slots/", asked).data["waitlist"] == before
-    assert before["can_join"] is True
-    Queue.objects.filter(facility=venue).update(deactivated_at=clock.now())
-    assert client.get("/api/v1/slots/", asked).data["waitlist"]["can_join"] is False
 
 
 def test_nothing_bookable_says_that_one_may_wait(clinic: Clinic) -> None:

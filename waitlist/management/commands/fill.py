@@ -34,7 +34,7 @@ class Command(BaseCommand):
         bar = not options["json"] and self.stdout.isatty()
         for facility_id in track(found, "Filling", disable=not bar):
             try:
-                for filled in fill.passes(facility_id=facility_id, now=clock.now()):
+                for filled in fill.passes(facility_id=facility_id, clock=clock.now):
                     offers += filled.offers
                     fruitless += filled.fruitless
             except fill.Busy:

@@ -1,8 +1,4 @@
-"""Pages of the demand: queues, policies, entries and holds; and what the waitlist adds to others.
-
-A row's tenant is the one that may see it: an organizer's entries and holds are on the organizer's
-pages, and on none of the venue's.
-"""
+"""Pages of entries, the notes on them, and holds."""
 
 from collections.abc import Callable
 from functools import partial
@@ -11,36 +7,17 @@ from typing import Any, cast
 from django.contrib import admin, messages
 from django.http import HttpRequest
 
-from accounts.access import Right
 from accounts.admin import TenantAdmin, TenantInline
 from accounts.models import User
 from audit import clock
 from audit.columns import label, link, moment, rows
 from audit.filters import DayFilter, LevelFilter
-from audit.pages import Answer, FunctionForm, Rows, action, actor, arguments
-from scheduling.admin import (
-    FACILITY,
-    PROVIDER,
-    SERVICE,
-    AppointmentAdmin,
-    FacilityAdmin,
-    PatientAdmin,
-    SlotAdmin,
-)
-from scheduling.admin.forms import ReasonForm, choose_slot
-from scheduling.models import Appointment, Facility, Patient, Slot
-from waitlist import entries, holds, invites, policies
+from audit.pages import Answer, Rows, action, actor, arguments
+from scheduling.admin import FACILITY, PROVIDER, SERVICE
+from scheduling.admin.forms import choose_slot
+from waitlist import entries, holds, invites
 from waitlist.forms import EndForm, EntryForm, NoteForm, WithdrawForm
-from waitlist.models import (
-    DailyMetric,
-    DryPass,
-    EntryNote,
-    Fruitless,
-    Hold,
-    Queue,
-    WaitlistEntry,
-    WaitlistPolicy,
-)
+from waitlist.models import EntryNote, Hold, WaitlistEntry
 
 ENTRY_STATUS = label(
     colours={
@@ -54,83 +31,6 @@ HOLD_STATUS = label(
 )  # fmt: skip
 AUTHOR = link(field="author")
 ACTIVE = (WaitlistEntry.Status.WAITING, WaitlistEntry.Status.OFFERED)
-
-
-@admin.register(Queue)
-class QueueAdmin(TenantAdmin):
-    """The waitlist of a facility, as the engine keeps it."""
-
-    # Not its revisions: a venue's go on with each organizer that joins.
-    list_display = ("facility", "deactivated_at")
-    list_filter = (("deactivated_at", admin.EmptyFieldListFilter),)
-    list_select_related = ("facility",)
-    search_fields = ("facility__name",)
-    fields = ("facility", "deactivated_at")
-
-
-@admin.register(WaitlistPolicy)
-class WaitlistPolicyAdmin(TenantAdmin):
-    """How queues behave. Staff read it, the tenant's admins change it."""
-
-    edits = True
-    edit_right = Right.MANAGE
-    subject = "policy"
-    history_by = "subject_id"
-    form = FunctionForm
-    list_display = (
-        "facility", "ordering", "matching", "hold_window", "on_hold_expiry", "on_decline",
-        "auto_invite", "max_queue_size",
-    )  # fmt: skip
-    list_filter = ("ordering", "matching", "auto_invite", FACILITY)
-    list_select_related = ("facility",)
-    search_fields = ("facility__name",)
-    readonly_fields = ("facility",)
-    fieldsets = (
-        (None, {"fields": ("facility", "ordering", "matching", "auto_invite")}),
-        (
-            "Offers",
-            {
-                "fields": (
-                    "hold_window", "reminder_lead", "on_hold_expiry", "on_decline",
-                    "max_offers_per_entry", "min_notice", "look_ahead", "min_hold",
-                    "quiet_from", "quiet_until",
-                ),
-            },
-        ),
-        (
-            "Joining and leaving",
-            {
-                "fields": (
-                    "max_queue_size", "max_active_per_requester", "unique_per_service",
-                    "entry_ttl", "grace", "nudge_after", "nudge_grace",
-                ),
-            },
-        ),
-        (
-            "Who fits",
-            {
-                "fields": (
-                    "match_provider", "match_location", "match_service", "match_days",
-                    "min_match_score",
-                ),
-            },
-        ),
-        (
-            "Who goes first",
-            {"fields": ("wait_per_day", "membership", "chronic", "short_window", "urgency")},
-        ),
-    )  # fmt: skip
-
-    def save_model(
-        self, request: HttpRequest, obj: WaitlistPolicy, form: Any, change: bool
-    ) -> None:
-        """Change the policy under its queue's lock."""
-        policies.change(
-            facility_id=obj.facility_id,
-            changes=arguments(form=form, changed=True),
-            actor=actor(request=request),
-            now=clock.now(),
-        )
 
 
 class NoteInline(TenantInline):
@@ -318,100 +218,4 @@ class HoldAdmin(TenantAdmin):
         return self.ask(
             request, rows, holds.take_back, id="hold_id", form=WithdrawForm, title="Withdraw",
             done="Withdrawn",
-        )  # fmt: skip
-
-
-@admin.register(Fruitless)
-class FruitlessAdmin(TenantAdmin):
-    """Slots that nobody fitted when they were last tried."""
-
-    list_display = ("tried_at", link(field="slot"))
-    fields = ("tried_at", link(field="slot"))
-    list_filter = (("tried_at", DayFilter),)
-    list_select_related = ("slot__facility",)
-    ids = ("pk", "slot_id")
-
-
-@admin.register(DryPass)
-class DryPassAdmin(TenantAdmin):
-    """Facilities whose last pass left no slot to try."""
-
-    list_display = (link(field="facility"), moment(field="tried_at"), moment(field="until"))
-    fields = (link(field="facility"), "tried_at", "until")
-    list_filter = (FACILITY, ("tried_at", DayFilter))
-    list_select_related = ("facility",)
-    ids = ("pk",)
-
-
-@admin.register(DailyMetric)
-class DailyMetricAdmin(TenantAdmin):
-    """What happened in a queue on a day."""
-
-    list_display = (
-        "day", link(field="facility"), "queue_depth", "offers", "promotions", "expired",
-        "cancelled", "conversion_rate", "slots_freed", "slots_refilled", "median_fill_seconds",
-    )  # fmt: skip
-    list_filter = (FACILITY,)
-    list_select_related = ("facility",)
-    date_hierarchy = "day"
-    search_fields = ("facility__name",)
-
-
-# What the waitlist adds to the pages of the supply
-
-
-admin.site.unregister([Facility, Patient, Slot, Appointment])
-
-
-@admin.register(Facility)
-class QueuedFacilityAdmin(FacilityAdmin):
-    """A facility, with its queue."""
-
-    links = (
-        *FacilityAdmin.links,
-        rows(title="Policy", of="waitlist_waitlistpolicy", by="facility__id__exact"),
-        rows(title="Entries", of="waitlist_waitlistentry", by="facility__id__exact"),
-        rows(title="Holds", of="waitlist_hold", by="facility__id__exact"),
-    )
-
-
-@admin.register(Patient)
-class WaitingPatientAdmin(PatientAdmin):
-    """A patient, with what they wait for."""
-
-    links = (
-        *PatientAdmin.links,
-        rows(title="Entries", of="waitlist_waitlistentry", by="patient__id__exact"),
-        rows(title="Holds", of="waitlist_hold", by="patient__id__exact"),
-    )
-
-
-@admin.register(Slot)
-class OfferedSlotAdmin(SlotAdmin):
-    """A slot, which can be offered to those who wait."""
-
-    links = (*SlotAdmin.links, rows(title="Holds", of="waitlist_hold", by="slot__id__exact"))
-    actions = (*SlotAdmin.actions, "offer")
-
-    @action(description="Offer to the best match", status=[Slot.Status.OPEN])
-    def offer(self, request: HttpRequest, rows: Rows) -> Answer:
-        """Offer slots to whom they fit best."""
-        call = partial(invites.invite, entry_id=None)
-        return self.run(request, rows, call, id="slot_id", done="Offered")
-
-
-@admin.register(Appointment)
-class OfferedAppointmentAdmin(AppointmentAdmin):
-    """An appointment, whose vacancy can be offered to those who wait."""
-
-    links = (rows(title="Entries", of="waitlist_waitlistentry", by="appointment__id__exact"),)
-    actions = (*AppointmentAdmin.actions, "offer")
-
-    @action(description="Cancel and offer to the best match", status=[Appointment.Status.BOOKED])
-    def offer(self, request: HttpRequest, rows: Rows) -> Answer:
-        """Ask why, cancel, and offer the slot: both or neither."""
-        call = partial(invites.invite_for, entry_id=None)
-        return self.ask(
-            request, rows, call, id="appointment_id", form=ReasonForm, title="Cancel and offer",
-            done="Offered",
         )  # fmt: skip

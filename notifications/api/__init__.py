@@ -1,0 +1,1 @@
+"""The routes of what people are told: inbox, preferences, deliveries, templates and links."""

@@ -1,0 +1,83 @@
+"""Email: Django's mail, over SMTP or by a provider's API, as the settings say."""
+
+from email.mime.text import MIMEText
+from email.utils import parseaddr
+from smtplib import SMTPException, SMTPRecipientsRefused, SMTPResponseException, SMTPSenderRefused
+
+from anymail.exceptions import AnymailError, AnymailRecipientsRefused, AnymailRequestsAPIError
+from django.conf import settings
+from django.core.mail import EmailMessage
+
+from notifications import calendars, unsubscribes
+from notifications.channels import Content, Failed
+from notifications.models import Message
+from scheduling.models import Appointment
+
+TOO_MANY = 429
+
+
+def is_on() -> bool:
+    """Say whether the settings tell how mail is sent."""
+    return bool(settings.EMAIL_ON)
+
+
+def send(*, message: Message, address: str, content: Content) -> str:
+    """Send a mail and return its id, the same each time the message is sent.
+
+    :raises Failed: if it was not taken.
+    """
+    mail = write(message=message, address=address, content=content)
+    try:
+        mail.send()
+    except (SMTPException, AnymailError, OSError) as error:
+        raise _failure(error) from error
+    status = getattr(mail, "anymail_status", None)  # a provider's API gives an id of its own
+    return str(getattr(status, "message_id", None) or mail.extra_headers["Message-ID"])
+
+
+def write(*, message: Message, address: str, content: Content) -> EmailMessage:
+    """Write the mail.
+
+    One about the waitlist can be unsubscribed from with one click (RFC 8058), one about an
+    appointment says it to calendar programs, too.
+    """
+    domain = parseaddr(settings.DEFAULT_FROM_EMAIL)[1].rpartition("@")[2] or "localhost"
+    headers = {"Message-ID": f"<{message.pk}@{domain}>"}
+    if message.kind.startswith("waitlist."):
+        headers |= {
+            "List-Unsubscribe": f"<{unsubscribes.url(message=message)}>",
+            "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
+        }
+    mail = EmailMessage(
+        subject=" ".join(content.subject.split()),
+        body=content.body,
+        to=[address],
+        headers=headers,
+    )
+    if message.appointment is not None and message.kind.startswith("appointment."):
+        mail.attach(_for_calendar(appointment=message.appointment))
+    return mail
+
+
+def _for_calendar(*, appointment: Appointment) -> MIMEText:
+    """Write what calendar programs read, as RFC 6047 says that a mail carries it."""
+    calendar = calendars.invitation(appointment=appointment)
+    part = MIMEText(calendar.to_ical().decode(), "calendar", "utf-8")
+    part.set_param("method", str(calendar["method"]))
+    part.add_header("Content-Disposition", "attachment", filename="appointment.ics")
+    return part
+
+
+def _failure(error: Exception) -> Failed:
+    """Say whether it would come again, by the status of SMTP or HTTP."""
+    if isinstance(error, SMTPRecipientsRefused):
+        codes = {code for code, _ in error.recipients.values()}
+        return Failed(permanent=min(codes, default=500) >= 500, code="address_refused")
+    if isinstance(error, AnymailRecipientsRefused):
+        return Failed(permanent=True, code="address_refused")
+    if isinstance(error, SMTPSenderRefused | SMTPResponseException):
+        return Failed(permanent=500 <= error.smtp_code < 600, code=f"smtp_{error.smtp_code}")
+    if isinstance(error, AnymailRequestsAPIError) and error.status_code:
+        status = error.status_code
+        return Failed(permanent=400 <= status < 500 and status != TOO_MANY, code=f"http_{status}")
+    return Failed(permanent=False, code="unreachable")

@@ -1,0 +1,480 @@
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import Q
+
+from accounts.models import Language, Row, TenantRow, User
+from audit import triggers
+from audit.triggers import Move
+from scheduling.models import Appointment, Facility, Patient, Versioned
+from waitlist.models import Hold, WaitlistEntry
+
+# As in the apps below: the legal moves, and a function that makes each.
+MOVES: dict[str, dict[Move, str]] = {
+    "Message": {
+        (None, "queued"): "notifications.relay.relay",
+        (None, "delivered"): "notifications.relay.relay",
+        (None, "suppressed"): "notifications.relay.relay",
+        ("queued", "sent"): "notifications.messages.note_sent",
+        ("queued", "failed"): "notifications.messages.note_failure",
+        ("queued", "suppressed"): "notifications.messages.suppress",
+        ("sent", "delivered"): "notifications.messages.note_report",
+        ("sent", "failed"): "notifications.messages.note_report",
+        ("failed", "queued"): "notifications.messages.retry",
+        ("failed", "dismissed"): "notifications.messages.dismiss",
+    },
+    "WebhookDelivery": {
+        (None, "pending"): "notifications.relay.relay",
+        ("pending", "delivered"): "notifications.webhook_deliveries.note_answer",
+        ("pending", "failed"): "notifications.webhook_deliveries.note_answer",
+        ("failed", "pending"): "notifications.webhook_deliveries.retry",
+        ("failed", "dismissed"): "notifications.webhook_deliveries.dismiss",
+    },
+}
+
+# A patient, or a user who works for the tenant.
+RECIPIENT = Q(patient__isnull=False, user__isnull=True) | Q(
+    patient__isnull=True, user__isnull=False
+)
+
+
+class Channel(models.TextChoices):
+    IN_APP = "in_app", "In the app"
+    EMAIL = "email", "Email"
+    SMS = "sms", "SMS"
+    WHATSAPP = "whatsapp", "WhatsApp"
+
+
+CHANNEL = Q(channel__in=Channel.values)
+
+
+class Message(TenantRow):
+    """What one person is told of one event on one channel. No text and no address is kept.
+
+    `seq` is the event's place in the order, `next_attempt_at` when it is due, `claimed_until` when
+    the sender that has it is given up for lost.
+    """
+
+    class Status(models.TextChoices):
+        QUEUED = "queued"
+        SENT = "sent"
+        DELIVERED = "delivered"
+        FAILED = "failed"
+        SUPPRESSED = "suppressed"
+        DISMISSED = "dismissed"  # failed, then put aside by a person
+
+    event_id = models.UUIDField()
+    seq = models.BigIntegerField()
+    kind = models.CharField(max_length=40)
+    facility = models.ForeignKey(
+        Facility, null=True, on_delete=models.PROTECT, related_name="+", db_index=False
+    )
+    entry = models.ForeignKey(
+        WaitlistEntry,
+        null=True,
+        on_delete=models.PROTECT,
+        related_name="messages",
+        db_index=False,
+    )
+    hold = models.ForeignKey(
+        Hold, null=True, on_delete=models.PROTECT, related_name="messages", db_index=False
+    )
+    appointment = models.ForeignKey(
+        Appointment, null=True, on_delete=models.PROTECT, related_name="messages", db_index=False
+    )
+    patient = models.ForeignKey(
+        Patient, null=True, on_delete=models.PROTECT, related_name="messages", db_index=False
+    )
+    user = models.ForeignKey(
+        User, null=True, on_delete=models.CASCADE, related_name="messages", db_index=False
+    )
+    channel = models.CharField(max_length=10, choices=Channel)
+    status = models.CharField(max_length=10, choices=Status, default=Status.QUEUED)
+    reason = models.CharField(max_length=50, blank=True, help_text="why not, a code")
+    attempts = models.PositiveSmallIntegerField(default=0)
+    next_attempt_at = models.DateTimeField(null=True)
+    claimed_until = models.DateTimeField(null=True)
+    deadline = models.DateTimeField(null=True, help_text="worth nothing from then on")
+    provider_message_id = models.CharField(max_length=200, blank=True)
+    sent_at = models.DateTimeField(null=True)
+    delivered_at = models.DateTimeField(null=True)
+    read_at = models.DateTimeField(null=True)
+    closed_at = models.DateTimeField(null=True, help_text="suppressed, failed or dismissed")
+
+    class Meta:
+        triggers = [*triggers.state_machine(moves=MOVES["Message"]), triggers.touch()]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["event_id", "patient", "user", "channel"],
+                name="message_once",
+                nulls_distinct=False,
+            ),
+            models.CheckConstraint(name="message_recipient", condition=RECIPIENT),
+            models.CheckConstraint(name="message_channel", condition=CHANNEL),
+            models.CheckConstraint(
+                name="message_next_attempt_at",
+                condition=Q(status="queued", next_attempt_at__isnull=False)
+                | ~Q(status="queued") & Q(next_attempt_at__isnull=True, claimed_until__isnull=True),
+            ),
+            models.CheckConstraint(
+                name="message_sent_at",
+                condition=Q(status__in=["queued", "suppressed"], sent_at__isnull=True)
+                | Q(status="sent", sent_at__isnull=False)
+                | Q(status__in=["delivered", "failed", "dismissed"]),
+            ),
+            models.CheckConstraint(
+                name="message_delivered_at",
+                condition=Q(status="delivered", delivered_at__isnull=False)
+                | ~Q(status="delivered") & Q(delivered_at__isnull=True, read_at__isnull=True),
+            ),
+            models.CheckConstraint(
+                name="message_closed_at",
+                condition=Q(
+                    status__in=["suppressed", "failed", "dismissed"], closed_at__isnull=False
+                )
+                & ~Q(reason="")
+                | Q(status__in=["queued", "sent", "delivered"], closed_at__isnull=True),
+            ),
+            models.CheckConstraint(
+                name="message_read_at", condition=Q(read_at__isnull=True) | Q(channel="in_app")
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["channel", "next_attempt_at", "id"],
+                name="message_due",
+                condition=Q(status="queued"),
+            ),
+            # What is queued for an entry, to send it in order.
+            models.Index(
+                fields=["entry", "channel", "seq"],
+                name="message_order",
+                condition=Q(status="queued", entry__isnull=False),
+            ),
+            models.Index(
+                fields=["channel", "provider_message_id"],
+                name="message_provider",
+                condition=~Q(provider_message_id=""),
+            ),
+            # The lists: staff's, and each person's own.
+            models.Index(fields=["tenant", "id"], name="message_tenant"),
+            models.Index(fields=["tenant", "status", "id"], name="message_status"),
+            models.Index(
+                fields=["patient", "id"],
+                name="message_patient",
+                condition=Q(patient__isnull=False),
+            ),
+            models.Index(
+                fields=["user", "id"], name="message_user", condition=Q(user__isnull=False)
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} by {self.channel}, {self.status}"
+
+
+class Preference(TenantRow):
+    """What somebody wants to be told, and how; who has none is told everything."""
+
+    patient = models.ForeignKey(
+        Patient, null=True, on_delete=models.CASCADE, related_name="preferences", db_index=False
+    )
+    user = models.ForeignKey(
+        User, null=True, on_delete=models.CASCADE, related_name="preferences", db_index=False
+    )
+    waitlist_reminders = models.BooleanField(default=True, db_default=True)
+    email = models.BooleanField(default=True, db_default=True)
+    sms = models.BooleanField(default=True, db_default=True)
+    whatsapp = models.BooleanField(default=True, db_default=True)
+
+    class Meta:
+        triggers = [triggers.touch()]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant", "patient", "user"],
+                name="preference_once",
+                nulls_distinct=False,
+            ),
+            models.CheckConstraint(name="preference_whose", condition=RECIPIENT),
+        ]
+        indexes = [
+            models.Index(fields=["patient"], name="preference_patient"),
+            models.Index(fields=["user"], name="preference_user"),
+        ]
+
+    def __str__(self) -> str:
+        return f"preferences of {self.patient_id or self.user_id}"
+
+
+class ChannelSwitch(TenantRow):
+    """A tenant tells a kind on a channel, or does not, whatever is usual."""
+
+    kind = models.CharField(max_length=40)
+    channel = models.CharField(max_length=10, choices=Channel)
+    is_on = models.BooleanField()
+
+    class Meta:
+        verbose_name_plural = "channel switches"
+        triggers = [triggers.touch()]
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "kind", "channel"], name="switch_once"),
+            models.CheckConstraint(name="switch_channel", condition=CHANNEL),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} by {self.channel}: {'on' if self.is_on else 'off'}"
+
+
+class Template(Versioned):
+    """A tenant's own text of a kind, for one facility or for all."""
+
+    facility = models.ForeignKey(Facility, null=True, blank=True, on_delete=models.CASCADE)
+    kind = models.CharField(max_length=40)
+    channel = models.CharField(max_length=10, choices=Channel)
+    language = models.CharField(max_length=5, choices=Language)
+    subject = models.CharField(max_length=200, blank=True)
+    body = models.TextField()
+
+    class Meta:
+        triggers = [triggers.touch(version=True)]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant", "facility", "kind", "channel", "language"],
+                name="template_once",
+                nulls_distinct=False,
+            ),
+            models.CheckConstraint(name="template_channel", condition=CHANNEL),
+            models.CheckConstraint(
+                name="template_language", condition=Q(language__in=Language.values)
+            ),
+            models.CheckConstraint(name="template_body", condition=~Q(body="")),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} by {self.channel} in {self.language}"
+
+
+class CalendarFeed(Versioned):
+    """The secret address of a user's calendar: as a patient, or as a provider where there is none.
+
+    Of the token in it only the digest is kept.
+    """
+
+    user = models.ForeignKey(
+        User, on_delete=models.CASCADE, related_name="calendar_feeds", db_index=False
+    )
+    patient = models.ForeignKey(
+        Patient, null=True, on_delete=models.CASCADE, related_name="calendar_feeds"
+    )
+    digest = models.CharField(max_length=64, help_text="SHA-256, in hexadecimal")
+    rotated_at = models.DateTimeField(help_text="when its address was made")
+
+    class Meta:
+        triggers = [triggers.touch(version=True)]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["user", "tenant", "patient"],
+                name="calendarfeed_once",
+                nulls_distinct=False,
+            ),
+            models.UniqueConstraint(fields=["digest"], name="calendarfeed_digest_once"),
+            models.CheckConstraint(
+                name="calendarfeed_digest", condition=Q(digest__regex=r"^[0-9a-f]{64}$")
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"calendar feed of {self.user_id}"
+
+
+class InboundMessage(Row):
+    """What somebody sent us, so that it counts once. No text and no address is kept.
+
+    It has no tenant: one phone may be that of patients of several, and what comes from a phone
+    that is nobody's is no tenant's.
+    """
+
+    class Outcome(models.TextChoices):
+        ACCEPTED = "accepted"
+        DECLINED = "declined"
+        CLOSED = "closed"  # the offer was answered before, or is over
+        BUSY = "busy"  # they are booked elsewhere at that time
+        GONE = "gone"  # the slot cannot be booked any longer
+        WHICH = "which"  # they have several offers
+        NOTHING = "nothing"  # they have none
+        UNCLEAR = "unclear"
+        STOPPED = "stopped"
+        STARTED = "started"
+
+    channel = models.CharField(max_length=10, choices=Channel)
+    provider_message_id = models.CharField(max_length=200)
+    patient = models.ForeignKey(
+        Patient, null=True, on_delete=models.SET_NULL, related_name="+", db_index=False
+    )
+    hold = models.ForeignKey(
+        Hold, null=True, on_delete=models.PROTECT, related_name="+", db_index=False
+    )
+    asked = ArrayField(models.UUIDField(), default=list, help_text="the offers to choose from")
+    outcome = models.CharField(max_length=10, choices=Outcome)
+    at = models.DateTimeField()
+
+    class Meta:
+        triggers = [triggers.touch()]
+        constraints = [
+            models.UniqueConstraint(fields=["channel", "provider_message_id"], name="inbound_once"),
+            models.CheckConstraint(
+                name="inbound_channel", condition=Q(channel__in=["sms", "whatsapp"])
+            ),
+            models.CheckConstraint(
+                name="inbound_asked",
+                condition=Q(outcome="which") & ~Q(asked=[]) | ~Q(outcome="which") & Q(asked=[]),
+            ),
+            models.CheckConstraint(
+                name="inbound_hold",
+                condition=Q(
+                    outcome__in=["accepted", "declined", "closed", "busy", "gone"],
+                    hold__isnull=False,
+                )
+                | Q(
+                    outcome__in=["which", "nothing", "unclear", "stopped", "started"],
+                    hold__isnull=True,
+                ),
+            ),
+        ]
+        indexes = [models.Index(fields=["patient", "at"], name="inbound_patient")]
+
+    def __str__(self) -> str:
+        return f"{self.outcome} by {self.channel}"
+
+
+class WebhookEndpoint(Versioned):
+    """Where a tenant's own system is told of events, of the kinds chosen.
+
+    Secrets are encrypted. `claimed_until` is when the sender that has it is given up for lost,
+    `failing_since` when it failed first after it last took something, `rests_until` when it is
+    tried again then.
+    """
+
+    url = models.CharField(max_length=500)
+    kinds = ArrayField(models.CharField(max_length=40))
+    is_active = models.BooleanField(default=True)
+    secret = models.TextField(editable=False)
+    old_secret = models.TextField(blank=True, editable=False)
+    old_secret_until = models.DateTimeField(null=True, editable=False)
+    claimed_until = models.DateTimeField(null=True, editable=False)
+    failing_since = models.DateTimeField(null=True, editable=False)
+    rests_until = models.DateTimeField(null=True, editable=False)
+    disabled_at = models.DateTimeField(null=True, editable=False)
+    disabled_reason = models.CharField(max_length=50, blank=True, editable=False)
+
+    class Meta:
+        # What its sender notes is no change of the row to those who edit it.
+        triggers = [
+            triggers.touch(version=True, of=["url", "kinds", "is_active", "secret", "disabled_at"])
+        ]
+        constraints = [
+            models.CheckConstraint(
+                name="endpoint_url",
+                condition=Q(url__startswith="https://") | Q(url__startswith="http://"),
+            ),
+            models.CheckConstraint(name="endpoint_kinds", condition=Q(kinds__len__gt=0)),
+            models.CheckConstraint(name="endpoint_secret", condition=~Q(secret="")),
+            models.CheckConstraint(
+                name="endpoint_old_secret",
+                condition=Q(old_secret="", old_secret_until__isnull=True)
+                | ~Q(old_secret="") & Q(old_secret_until__isnull=False),
+            ),
+            models.CheckConstraint(
+                name="endpoint_rests_until",
+                condition=Q(rests_until__isnull=True) | Q(failing_since__isnull=False),
+            ),
+            models.CheckConstraint(
+                name="endpoint_disabled_at",
+                condition=Q(disabled_at__isnull=True, disabled_reason="")
+                | Q(disabled_at__isnull=False, is_active=False) & ~Q(disabled_reason=""),
+            ),
+        ]
+        indexes = [models.Index(fields=["tenant", "id"], name="endpoint_tenant")]
+
+    def __str__(self) -> str:
+        return self.url
+
+
+class WebhookDelivery(TenantRow):
+    """One event that an endpoint is told. No body is kept; it follows from the event.
+
+    `seq` is the event's place in the order, `next_attempt_at` when it is due, `failing_since` when
+    it failed first.
+    """
+
+    class Status(models.TextChoices):
+        PENDING = "pending"
+        DELIVERED = "delivered"
+        FAILED = "failed"
+        DISMISSED = "dismissed"  # failed, then put aside by a person
+
+    endpoint = models.ForeignKey(
+        WebhookEndpoint, on_delete=models.CASCADE, related_name="deliveries", db_index=False
+    )
+    event_id = models.UUIDField()
+    seq = models.BigIntegerField()
+    kind = models.CharField(max_length=40)
+    status = models.CharField(max_length=10, choices=Status, default=Status.PENDING)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    next_attempt_at = models.DateTimeField(null=True)
+    failing_since = models.DateTimeField(null=True)
+    response_status = models.PositiveSmallIntegerField(null=True)
+    reason = models.CharField(max_length=50, blank=True, help_text="why not, a code")
+    delivered_at = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name_plural = "webhook deliveries"
+        triggers = [*triggers.state_machine(moves=MOVES["WebhookDelivery"]), triggers.touch()]
+        constraints = [
+            models.UniqueConstraint(fields=["endpoint", "event_id"], name="delivery_once"),
+            models.CheckConstraint(
+                name="delivery_next_attempt_at",
+                condition=Q(status="pending", next_attempt_at__isnull=False)
+                | ~Q(status="pending") & Q(next_attempt_at__isnull=True),
+            ),
+            models.CheckConstraint(
+                name="delivery_delivered_at",
+                condition=Q(status="delivered", delivered_at__isnull=False, reason="")
+                | ~Q(status="delivered") & Q(delivered_at__isnull=True),
+            ),
+            models.CheckConstraint(
+                name="delivery_reason",
+                condition=~Q(status__in=["failed", "dismissed"]) | ~Q(reason=""),
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["endpoint", "seq"], name="delivery_due", condition=Q(status="pending")
+            ),
+            # The lists: of an endpoint, which the unique key sorts, and of what failed.
+            models.Index(
+                fields=["endpoint", "event_id"],
+                name="delivery_failed",
+                condition=Q(status="failed"),
+            ),
+            models.Index(fields=["tenant", "id"], name="delivery_tenant"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind}, {self.status}"
+
+
+class StreamCursor(models.Model):
+    """How far a stream was written: up to the event of this place.
+
+    `claimed_until` is when the sender that writes it is given up for lost.
+    """
+
+    name = models.CharField(primary_key=True, max_length=249)
+    seq = models.BigIntegerField(default=0)
+    claimed_until = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [models.CheckConstraint(name="cursor_seq", condition=Q(seq__gte=0))]
+
+    def __str__(self) -> str:
+        return f"{self.name} up to {self.seq}"

@@ -1,0 +1,184 @@
+"""Requests to addresses that others chose: never into the private network, and never for long.
+
+All that a host resolves to has to be public, and the connection goes to an address that was looked
+at: an answer of the DNS that changes meanwhile changes nothing. Redirects are not followed. Of the
+answer, the status is read and nothing else.
+"""
+
+import socket
+import ssl
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from http.client import HTTPException
+from ipaddress import IPv6Network, ip_address
+from threading import Timer
+from urllib.parse import SplitResult, urlsplit
+
+from django.conf import settings
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import ConnectTimeoutError, HTTPError
+
+SECONDS = 10  # that one request may take, from the first connection to the status
+TRIED = 3  # addresses of one host
+#: The only addresses of version 6 that lead anywhere, and those among them that do not; 6to4 and
+#: Teredo hide others.
+UNICAST, EXAMPLES = IPv6Network("2000::/3"), IPv6Network("3fff::/20")
+AGENT = "Backfill-Webhooks/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of a request: the status, if there was one, and a code for what went wrong."""
+
+    status: int | None
+    reason: str
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether the receiver has it."""
+        return not self.reason
+
+
+class Unsafe(Exception):
+    """A host that nothing is sent to; `code` says why."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+def fault(*, url: str) -> str:
+    """Say in a sentence what keeps an address from being written to, or nothing."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", _port(parts)
+    except ValueError:
+        return "This is no address."
+    if parts.scheme != "https" and not (parts.scheme == "http" and settings.WEBHOOKS_ALLOW_HTTP):
+        return "Give an address that begins with https://."
+    if not host or not url.isascii() or not url.isprintable() or " " in url:
+        return "Give a host's name, in plain characters."
+    if parts.username is not None or parts.password is not None or parts.fragment:
+        return "Give an address without a login and without a fragment."
+    if settings.WEBHOOKS_ALLOW_PRIVATE:
+        return ""
+    if port not in {80, 443} and port < 1024:
+        return "Give a port that the web uses."
+    with suppress(ValueError):
+        if not is_public(address=str(ip_address(host))):
+            return "Give an address outside of private networks."
+    return ""
+
+
+def is_public(*, address: str) -> bool:
+    """Whether an IP address is one of the internet's, and hides none that is not."""
+    ip = ip_address(address)
+    if ip.version == 6:
+        hides = ip.sixtofour is not None or ip.teredo is not None
+        return ip in UNICAST and ip not in EXAMPLES and ip.is_global and not hides
+    return ip.is_global and not ip.is_multicast and not ip.is_reserved
+
+
+def post(*, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+    """Send a body, and return what came of it within `SECONDS`. Raises nothing."""
+    end = time.monotonic() + SECONDS
+    if fault(url=url):
+        return Answer(None, "address_refused")
+    parts = urlsplit(url)
+    try:
+        addresses = resolve(host=parts.hostname or "", port=_port(parts))
+    except Unsafe as unsafe:
+        return Answer(None, unsafe.code)
+    answer = Answer(None, "timeout")
+    for address in addresses[:TRIED]:
+        left = end - time.monotonic()
+        if left <= 0:
+            break
+        try:
+            with _connection(parts=parts, address=address, seconds=left) as connection:
+                target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+                connection.request(
+                    "POST",
+                    target,
+                    body=body,
+                    headers={"Host": parts.netloc, "User-Agent": AGENT, **headers},
+                    preload_content=False,
+                )
+                status = connection.getresponse().status
+                # What was cut may look like an answer that is whole.
+                return _answer(status) if time.monotonic() < end else Answer(None, "timeout")
+        except ConnectTimeoutError as error:  # the next one may be there
+            answer = Answer(None, _code(error, end=end))
+        except (HTTPError, HTTPException, OSError, ValueError) as error:
+            return Answer(None, _code(error, end=end))
+    return answer
+
+
+def resolve(*, host: str, port: int) -> Sequence[str]:
+    """Return the addresses of a host, all of which are public unless settings allow others.
+
+    :raises Unsafe: if it has none, or one that is not.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        raise Unsafe("unknown_host") from None
+    addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+    if not settings.WEBHOOKS_ALLOW_PRIVATE and not all(
+        is_public(address=address) for address in addresses
+    ):
+        raise Unsafe("private_address")
+    return addresses
+
+
+@contextmanager
+def _connection(*, parts: SplitResult, address: str, seconds: float) -> Iterator[HTTPConnection]:
+    """Give a connection to an address that is cut when the time is over.
+
+    A timeout of the socket begins anew with each byte, so that it alone would let a receiver that
+    sends one now and then keep us for as long as it likes.
+    """
+    connection: HTTPConnection
+    if parts.scheme == "https":
+        connection = HTTPSConnection(
+            address,
+            _port(parts),
+            timeout=seconds,
+            server_hostname=parts.hostname,
+            ssl_context=ssl.create_default_context(),
+        )
+    else:
+        connection = HTTPConnection(address, _port(parts), timeout=seconds)
+
+    def cut() -> None:
+        sock = connection.sock
+        if sock is not None:
+            with suppress(OSError):
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+    timer = Timer(seconds, cut)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield connection
+    finally:
+        timer.cancel()
+        connection.close()
+
+
+def _answer(status: int) -> Answer:
+    if 200 <= status < 300:
+        return Answer(status, "")
+    return Answer(status, "redirect" if 300 <= status < 400 else "refused")
+
+
+def _code(error: Exception, *, end: float) -> str:
+    if time.monotonic() >= end or isinstance(error, TimeoutError):
+        return "timeout"
+    return "tls" if isinstance(error, ssl.SSLError) else "connection"
+
+
+def _port(parts: SplitResult) -> int:
+    return parts.port or (443 if parts.scheme == "https" else 80)

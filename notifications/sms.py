@@ -1,0 +1,97 @@
+"""SMS through Twilio."""
+
+from functools import cache
+from http import HTTPStatus
+from typing import Any
+
+from django.conf import settings
+from django.urls import reverse
+from requests import RequestException
+from twilio.base.exceptions import TwilioException
+from twilio.http.http_client import TwilioHttpClient
+from twilio.request_validator import RequestValidator
+from twilio.rest import Client
+from twilio.twiml.messaging_response import MessagingResponse
+
+from notifications.channels import Content, Failed
+from notifications.models import Message
+
+TWILIO = "https://api.twilio.com"
+TIMEOUT = 10  # seconds
+# Refusals of our account, not of a recipient: they end when somebody sees to them.
+OURS = {
+    HTTPStatus.UNAUTHORIZED, HTTPStatus.PAYMENT_REQUIRED, HTTPStatus.FORBIDDEN,
+    HTTPStatus.NOT_FOUND, HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS,
+}  # fmt: skip
+QUEUE_FULL = 21611
+
+# Twilio's statuses that are final; the others on the way there say that it has the message.
+DELIVERED = {"delivered", "read"}
+LOST = {"undelivered", "failed", "canceled"}
+
+
+class _Http(TwilioHttpClient):  # type: ignore[misc]
+    """Sends to the address of the settings, which may be another region's."""
+
+    def request(self, method: str, url: str, *args: Any, **kwargs: Any) -> Any:
+        """Send a request."""
+        there = settings.TWILIO_URL + url.removeprefix(TWILIO)
+        return super().request(method, there, *args, **kwargs)
+
+
+def is_on() -> bool:
+    """Say whether the settings have an account and a number to send from."""
+    return bool(settings.TWILIO_ACCOUNT_SID and settings.TWILIO_AUTH_TOKEN and settings.TWILIO_FROM)
+
+
+def send(*, message: Message, address: str, content: Content) -> str:
+    """Send an SMS and return Twilio's id of it.
+
+    Twilio knows no key for a request that is sent again; the address it reports to names the
+    message, so that what it took is known though its answer was lost.
+
+    :raises Failed: if it was not taken.
+    """
+    sender = settings.TWILIO_FROM
+    service = sender.startswith("MG")  # a messaging service, which chooses the number
+    try:
+        sent = _client(settings.TWILIO_ACCOUNT_SID, settings.TWILIO_AUTH_TOKEN).messages.create(
+            to=address,
+            body=content.body,
+            status_callback=f"{settings.SITE_URL}{reverse('inbound-sms-status')}?message={message.pk}",
+            **{"messaging_service_sid" if service else "from_": sender},
+        )
+    except RequestException as error:
+        raise Failed(permanent=False, code="unreachable") from error
+    except TwilioException as error:
+        raise _failure(error) from error
+    return str(sent.sid)
+
+
+def is_signed(*, url: str, form: Any, signature: str) -> bool:
+    """Say whether a request to `url` with this form comes from Twilio."""
+    token = settings.TWILIO_AUTH_TOKEN
+    return bool(token) and RequestValidator(token).validate(url, form, signature)
+
+
+def write_reply(*, text: str) -> str:
+    """Write TwiML that answers an SMS with a text, or with nothing."""
+    answer = MessagingResponse()
+    if text:
+        answer.message(text)
+    return str(answer)
+
+
+def _failure(error: Exception) -> Failed:
+    """Say whether it would come again, by the status and Twilio's code."""
+    status, code = getattr(error, "status", 0), getattr(error, "code", None)
+    refused = HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR
+    return Failed(
+        permanent=refused and status not in OURS and code != QUEUE_FULL,
+        code=f"twilio_{code or status}",
+    )
+
+
+@cache
+def _client(account: str, token: str) -> Client:
+    return Client(account, token, http_client=_Http(timeout=TIMEOUT))

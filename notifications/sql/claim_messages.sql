@@ -1,0 +1,58 @@
+-- Claim messages of a channel that are due, for a while: (id). Of those queued for one recipient
+-- about one entry only the first is taken, so that they are sent in order. Who is told something
+-- urgent is told at once what was put off before it. Locks the messages, skipping locked ones.
+WITH free AS (
+    SELECT message.id, message.next_attempt_at
+    FROM notifications_message AS message
+    WHERE message.status = 'queued'
+        AND message.channel = %(channel)s
+        AND message.next_attempt_at <= %(now)s
+        AND (message.claimed_until IS NULL OR message.claimed_until <= %(now)s)
+        AND NOT EXISTS (
+            SELECT
+            FROM notifications_message AS earlier
+            WHERE earlier.status = 'queued'
+                AND earlier.entry_id = message.entry_id
+                AND earlier.channel = message.channel
+                AND earlier.seq < message.seq
+                AND earlier.patient_id IS NOT DISTINCT FROM message.patient_id
+                AND earlier.user_id IS NOT DISTINCT FROM message.user_id
+        )
+    UNION
+    SELECT first.id, first.next_attempt_at
+    FROM notifications_message AS urgent
+    CROSS JOIN LATERAL (
+        SELECT *
+        FROM notifications_message AS earlier
+        WHERE earlier.status = 'queued'
+            AND earlier.entry_id = urgent.entry_id
+            AND earlier.channel = urgent.channel
+            AND earlier.seq < urgent.seq
+            AND earlier.patient_id IS NOT DISTINCT FROM urgent.patient_id
+            AND earlier.user_id IS NOT DISTINCT FROM urgent.user_id
+        ORDER BY earlier.seq
+        LIMIT 1
+    ) AS first
+    WHERE urgent.status = 'queued'
+        AND urgent.channel = %(channel)s
+        AND urgent.kind = ANY(%(urgent)s)
+        AND urgent.next_attempt_at <= %(now)s
+        AND first.attempts = 0
+        AND first.claimed_until IS NULL
+    ORDER BY next_attempt_at, id
+    LIMIT %(limit)s
+),
+due AS (
+    SELECT message.id
+    FROM notifications_message AS message
+    JOIN free ON free.id = message.id
+    WHERE message.status = 'queued'
+        AND (message.claimed_until IS NULL OR message.claimed_until <= %(now)s)
+    ORDER BY message.id
+    FOR NO KEY UPDATE OF message SKIP LOCKED
+)
+UPDATE notifications_message AS message
+SET claimed_until = %(until)s, attempts = message.attempts + 1
+FROM due
+WHERE message.id = due.id AND message.status = 'queued'
+RETURNING message.id

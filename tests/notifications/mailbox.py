@@ -1,0 +1,57 @@
+"""A mail server of its own: what is sent to it is kept, and it can be told to refuse."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from typing import Any
+
+from aiosmtpd.controller import Controller
+from django.conf import LazySettings
+
+
+class Mailbox:
+    """Takes every mail, unless `answer` says what to answer instead, such as `550 no`."""
+
+    def __init__(self) -> None:
+        self.mails: list[EmailMessage] = []
+        self.answer: str | None = None
+
+    async def handle_RCPT(
+        self, server: Any, session: Any, envelope: Any, address: str, options: Any
+    ) -> str:
+        """Take a recipient, or not."""
+        if self.answer is not None:
+            return self.answer
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
+        """Keep a mail."""
+        self.mails.append(message_from_bytes(envelope.content, policy=policy.default))
+        return "250 OK"
+
+
+class _Server(Controller):
+    """A server on a port that the system chooses."""
+
+    server: Any
+
+    def _trigger_server(self) -> None:
+        self.port = self.server.sockets[0].getsockname()[1]
+        super()._trigger_server()  # type: ignore[no-untyped-call]
+
+
+@contextmanager
+def opened(settings: LazySettings) -> Iterator[Mailbox]:
+    """Run the server and let mail be sent to it."""
+    mailbox = Mailbox()
+    controller = _Server(mailbox, hostname="127.0.0.1", port=0)
+    controller.start()
+    try:
+        settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+        settings.EMAIL_HOST = "127.0.0.1"
+        settings.EMAIL_PORT = controller.port
+        yield mailbox
+    finally:
+        controller.stop()

@@ -1,0 +1,101 @@
+"""Mails over real SMTP."""
+
+import pytest
+from django.conf import LazySettings
+
+from notifications import channels, deliveries, email, messages, templates
+from notifications.channels import Failed
+from notifications.models import Message
+from tests.notifications.mailbox import Mailbox
+from tests.notifications.told import relayed
+from tests.waitlist.worlds import DAY, NOW, World
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def message(clinic: World) -> Message:
+    """A message that somebody joined, with all that is read to send it."""
+    clinic.join()
+    relayed()
+    [claimed] = messages.claim(channel="email", now=NOW, limit=1)
+    return claimed
+
+
+def _content(message: Message) -> channels.Content:
+    return templates.render(message=message, now=NOW)
+
+
+def test_a_mail_arrives_as_it_was_written(
+    message: Message, mailbox: Mailbox, clinic: World
+) -> None:
+    assert deliveries.deliver(message=message, now=NOW) == "sent"
+    [mail] = mailbox.mails
+    assert message.patient is not None
+    assert mail["To"] == message.patient.email
+    assert mail["Subject"] == f"{clinic.facility.name}: you are on the waitlist"
+    assert f"Hello {message.patient.name}," in mail.get_content()
+    message.refresh_from_db()
+    assert message.provider_message_id == mail["Message-ID"] == f"<{message.pk}@localhost>"
+
+
+def test_a_mail_that_is_sent_twice_has_the_same_id(message: Message, mailbox: Mailbox) -> None:
+    for _ in range(2):
+        email.send(message=message, address="a@example.org", content=_content(message))
+    assert len({mail["Message-ID"] for mail in mailbox.mails}) == 1
+
+
+def test_a_mail_about_the_waitlist_can_be_unsubscribed_from_with_one_click(
+    message: Message, mailbox: Mailbox
+) -> None:
+    deliveries.deliver(message=message, now=NOW)
+    [mail] = mailbox.mails
+    assert mail["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    assert mail["List-Unsubscribe"].strip().startswith("<http://localhost:8000/api/v1/unsubscribe/")
+
+
+def test_a_mail_about_a_booking_cannot(clinic: World, mailbox: Mailbox) -> None:
+    clinic.book()
+    relayed()
+    [booked] = messages.claim(channel="email", now=NOW, limit=1)
+    assert deliveries.deliver(message=booked, now=NOW) == "sent"
+    [mail] = mailbox.mails
+    assert mail["List-Unsubscribe"] is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "permanent", "code"),
+    [("550 no such user", True, "address_refused"), ("451 later", False, "address_refused")],
+)
+def test_a_refusal_is_for_good_or_for_now(
+    message: Message, mailbox: Mailbox, answer: str, permanent: bool, code: str
+) -> None:
+    mailbox.answer = answer
+    with pytest.raises(Failed) as failed:
+        email.send(message=message, address="a@example.org", content=_content(message))
+    assert (failed.value.permanent, failed.value.code) == (permanent, code)
+
+
+def test_a_server_that_is_away_is_tried_again(message: Message, settings: LazySettings) -> None:
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 1
+    assert deliveries.deliver(message=message, now=NOW) == "retried"
+    message.refresh_from_db()
+    assert message.reason == "unreachable"
+
+
+def test_a_name_with_a_line_break_makes_no_header(clinic: World, mailbox: Mailbox) -> None:
+    type(clinic.facility).objects.update(name="Clinic\nBcc: x@example.org")
+    clinic.join()
+    relayed()
+    [claimed] = messages.claim(channel="email", now=NOW, limit=1)
+    assert deliveries.deliver(message=claimed, now=NOW) == "sent"
+    [mail] = mailbox.mails
+    assert mail["Bcc"] is None
+
+
+def test_without_settings_mail_is_off(message: Message, settings: LazySettings) -> None:
+    settings.EMAIL_ON = False
+    assert deliveries.deliver(message=message, now=NOW + DAY) == "suppressed"
+    message.refresh_from_db()
+    assert message.reason == "channel_off"

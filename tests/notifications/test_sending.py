@@ -1,0 +1,295 @@
+"""Sending: rows are claimed, sent with the same id until that works, and sent in order."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import pytest
+from django.core.cache import cache
+
+from notifications import deliveries, messages, preferences, senders, tasks
+from notifications.channels import Content, Failed
+from notifications.models import Message
+from scheduling.models import Patient
+from tests.notifications.told import relayed
+from tests.waitlist.worlds import DAY, MINUTE, NOW, SECOND, STAFF, World
+from waitlist import entries, holds
+
+pytestmark = pytest.mark.django_db
+
+
+@dataclass
+class Fake:
+    """A channel that notes what it is to send, and fails as it is told."""
+
+    sent: list[tuple[Message, str, Content]] = field(default_factory=list)
+    failure: Failed | Exception | None = None
+
+    def is_on(self) -> bool:
+        return True
+
+    def send(self, *, message: Message, address: str, content: Content) -> str:
+        if self.failure:
+            raise self.failure
+        self.sent.append((message, address, content))
+        return f"id of {message.pk}"
+
+    @property
+    def kinds(self) -> list[str]:
+        """What was sent, in order."""
+        return [message.kind for message, _, _ in self.sent]
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> Fake:
+    fake = Fake()
+    monkeypatch.setattr(senders, "SENDERS", {"email": fake})
+    monkeypatch.setattr(deliveries, "SENDERS", {"email": fake})
+    return fake
+
+
+def _claim(*, now: datetime = NOW, limit: int = 100) -> list[Message]:
+    return list(messages.claim(channel="email", now=now, limit=limit))
+
+
+def _send(*, now: datetime = NOW) -> list[str]:
+    return [deliveries.deliver(message=message, now=now) for message in _claim(now=now)]
+
+
+def _queue(clinic: World) -> Message:
+    clinic.join()
+    relayed()
+    return Message.objects.get(channel="email")
+
+
+def test_a_message_is_sent_once_and_what_the_provider_calls_it_is_noted(
+    clinic: World, fake: Fake
+) -> None:
+    queued = _queue(clinic)
+    assert _send() == ["sent"]
+    assert _send(now=NOW + DAY) == []
+    queued.refresh_from_db()
+    assert (queued.status, queued.provider_message_id) == ("sent", f"id of {queued.pk}")
+    assert (queued.sent_at, queued.attempts, queued.next_attempt_at) == (NOW, 1, None)
+    [(_, address, content)] = fake.sent
+    assert queued.patient is not None
+    assert address == queued.patient.email
+    assert clinic.facility.name in content.subject
+    assert queued.patient.name in content.body
+
+
+def test_what_a_killed_sender_had_is_sent_again_with_the_same_id(clinic: World, fake: Fake) -> None:
+    _queue(clinic)
+    [lost] = _claim()
+    assert _claim(now=NOW + messages.LEASE - SECOND) == []
+    [again] = _claim(now=NOW + messages.LEASE)
+    assert again.pk == lost.pk
+    assert deliveries.deliver(message=again, now=NOW + messages.LEASE) == "sent"
+    # The one that was thought lost comes back: what it says is not heard.
+    assert not messages.note_sent(message=lost, provider_message_id="late", now=NOW + DAY)
+    lost.refresh_from_db()
+    assert lost.provider_message_id == f"id of {lost.pk}"
+
+
+def test_a_failure_that_may_pass_is_tried_again_later_and_later_until_given_up(
+    clinic: World, fake: Fake
+) -> None:
+    queued = _queue(clinic)
+    fake.failure = Failed(permanent=False, code="unreachable")
+    now, waits = NOW, []
+    for _ in range(messages.MAX_ATTEMPTS - 1):
+        assert _send(now=now) == ["retried"]
+        queued.refresh_from_db()
+        assert queued.next_attempt_at is not None
+        assert _send(now=queued.next_attempt_at - SECOND) == []
+        waits.append(queued.next_attempt_at - now)
+        now = queued.next_attempt_at
+    assert _send(now=now) == ["failed"]
+    queued.refresh_from_db()
+    assert (queued.status, queued.reason, queued.closed_at) == ("failed", "unreachable", now)
+    assert timedelta(seconds=15) <= waits[0] <= timedelta(seconds=30)
+    assert timedelta(minutes=30) <= waits[-1] <= timedelta(hours=1)
+
+
+def test_a_failure_that_would_come_again_is_final_until_staff_try_again(
+    clinic: World, fake: Fake
+) -> None:
+    queued = _queue(clinic)
+    fake.failure = Failed(permanent=True, code="address_refused")
+    assert _send() == ["failed"]
+    fake.failure = None
+    assert _send(now=NOW + DAY) == []
+    messages.retry(message_id=queued.pk, now=NOW + DAY)
+    assert _send(now=NOW + DAY) == ["sent"]
+    with pytest.raises(messages.NotFailed):
+        messages.retry(message_id=queued.pk, now=NOW)
+
+
+def test_a_failed_message_can_be_put_aside(clinic: World, fake: Fake) -> None:
+    queued = _queue(clinic)
+    with pytest.raises(messages.NotFailed):
+        messages.dismiss(message_id=queued.pk, now=NOW)
+    fake.failure = Failed(permanent=True, code="address_refused")
+    _send()
+    assert messages.dismiss(message_id=queued.pk, now=NOW).status == "dismissed"
+    assert _send(now=NOW + DAY) == []
+
+
+def test_a_fault_of_ours_is_a_failure_of_one_message(clinic: World, fake: Fake) -> None:
+    queued = _queue(clinic)
+    fake.failure = ZeroDivisionError()
+    assert _send() == ["retried"]
+    queued.refresh_from_db()
+    assert queued.reason == "error"
+
+
+def test_what_a_provider_reports_is_noted_once(clinic: World, fake: Fake) -> None:
+    queued = _queue(clinic)
+    _send()
+
+    def report(*, delivered: bool, id: str = f"id of {queued.pk}") -> bool:
+        return messages.note_report(
+            channel="email", provider_message_id=id, delivered=delivered, code="bounced", now=NOW
+        )
+
+    assert not report(delivered=True, id="another")
+    assert report(delivered=True)
+    assert not report(delivered=True)
+    assert not report(delivered=False)
+    queued.refresh_from_db()
+    assert (queued.status, queued.delivered_at, queued.reason) == ("delivered", NOW, "")
+
+
+# What is worth nothing any more
+
+
+def test_an_offer_that_is_answered_before_it_is_sent_is_not_sent(clinic: World, fake: Fake) -> None:
+    hold = clinic.offer()
+    relayed()
+    holds.decline(hold_id=hold.pk, actor=STAFF, now=NOW)
+    _send()
+    _send()
+    assert fake.kinds == ["waitlist.joined"]
+    offer = Message.objects.get(kind="waitlist.hold_offered", channel="email")
+    assert (offer.status, offer.reason) == ("suppressed", "closed")
+
+
+def test_an_offer_whose_time_is_over_is_not_sent(clinic: World, fake: Fake) -> None:
+    hold = clinic.offer()
+    relayed()
+    _send()
+    assert _send(now=hold.expires_at) == ["suppressed"]
+    offer = Message.objects.get(kind="waitlist.hold_offered", channel="email")
+    assert offer.reason == "too_late"
+
+
+def _unsubscribe(patient: Patient) -> None:
+    preferences.change(
+        tenant_id=patient.tenant_id,
+        patient_id=patient.pk,
+        user_id=None,
+        changes={"waitlist_reminders": False},
+    )
+
+
+def _want_no_mail(patient: Patient) -> None:
+    preferences.change(
+        tenant_id=patient.tenant_id, patient_id=patient.pk, user_id=None, changes={"email": False}
+    )
+
+
+def _lose_address(patient: Patient) -> None:
+    Patient.objects.filter(pk=patient.pk).update(email="")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (_unsubscribe, "unsubscribed"),
+        (_want_no_mail, "not_wanted"),
+        (_lose_address, "no_address"),
+    ],
+)
+def test_what_somebody_wants_is_asked_again_when_it_is_sent(
+    clinic: World, fake: Fake, change: Callable[[Patient], None], reason: str
+) -> None:
+    queued = _queue(clinic)
+    assert queued.patient is not None
+    change(queued.patient)
+    assert _send() == ["suppressed"]
+    queued.refresh_from_db()
+    assert (queued.status, queued.reason) == ("suppressed", reason)
+    assert fake.sent == []
+
+
+# In order
+
+
+def test_what_is_told_about_one_entry_is_told_in_order(clinic: World, fake: Fake) -> None:
+    entry = clinic.join()
+    hold = clinic.offer(entry=entry)
+    holds.decline(hold_id=hold.pk, actor=STAFF, now=NOW)
+    entries.cancel(entry_id=entry.pk, reason="no_longer_needed", actor=STAFF, now=NOW)
+    relayed()
+    fake.failure = Failed(permanent=False, code="unreachable")
+    assert _send() == ["retried"]
+    fake.failure = None
+    assert _send() == [], "the later ones wait for the first"
+    later = NOW + MINUTE
+    assert _send(now=later) == ["sent"]
+    assert _send(now=later) == ["suppressed"]  # the offer
+    assert _send(now=later) == ["sent"]
+    assert fake.kinds == ["waitlist.joined", "waitlist.cancelled"]
+
+
+def test_one_that_failed_for_good_holds_up_no_later_one(clinic: World, fake: Fake) -> None:
+    entry = clinic.join()
+    entries.cancel(entry_id=entry.pk, reason="no_longer_needed", actor=STAFF, now=NOW)
+    relayed()
+    fake.failure = Failed(permanent=True, code="refused")
+    assert _send() == ["failed"]
+    fake.failure = None
+    assert _send() == ["sent"]
+    assert fake.kinds == ["waitlist.cancelled"]
+
+
+def test_one_entry_holds_up_no_other(clinic: World, fake: Fake) -> None:
+    clinic.join()
+    clinic.join()
+    relayed()
+    [first, second] = _claim()
+    fake.failure = Failed(permanent=False, code="unreachable")
+    assert deliveries.deliver(message=first, now=NOW) == "retried"
+    fake.failure = None
+    assert deliveries.deliver(message=second, now=NOW) == "sent"
+
+
+# The tasks
+
+
+def test_the_task_sends_all_there_is_in_order(
+    clinic: World, fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "BATCH", 2)
+    for _ in range(3):
+        clinic.join()
+    entry = clinic.join()
+    entries.cancel(entry_id=entry.pk, reason="no_longer_needed", actor=STAFF, now=NOW)
+    relayed(now=NOW - 3650 * DAY)  # the task reads the clock
+    assert tasks.send_messages("email") == {"sent": 5}
+    assert fake.kinds[-1] == "waitlist.cancelled"
+    assert tasks.send_messages("email") == {}
+
+
+def test_a_channel_that_is_away_rests(clinic: World, fake: Fake) -> None:
+    for _ in range(5):
+        clinic.join()
+    relayed(now=NOW - 3650 * DAY)
+    fake.failure = Failed(permanent=False, code="unreachable")
+    assert tasks.send_messages("email") == {"retried": 3}
+    fake.failure = None
+    assert tasks.send_messages("email") == {}
+    cache.clear()
+    assert tasks.send_messages("email") == {"sent": 2}
+    untried = Message.objects.filter(channel="email", status="sent")
+    assert set(untried.values_list("attempts", flat=True)) == {1}

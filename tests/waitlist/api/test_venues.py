@@ -1,0 +1,245 @@
+"""A venue's owner never sees who waits there, or how many: invariant 9 of domain.md.
+
+Whatever somebody of the venue can ask is asked twice: while nobody waits there, and once organizers
+do. The two say the same, to the letter.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+from uuid import UUID, uuid4
+
+import pytest
+from django.contrib import admin
+from django.db import transaction
+from django.test import Client, RequestFactory
+from rest_framework.test import APIClient
+
+from accounts import routes
+from accounts.admin import InTenant, TenantAdmin
+from accounts.models import Tenant
+from accounts.roles import Role, roles
+from audit import clock
+from audit.events import SYSTEM
+from scheduling import appointments
+from scheduling.models import Appointment, Slot
+from tests import factories
+from tests.accounts.pages import url
+from tests.accounts.seeds import MODELS
+from tests.clinics import Clinic, open_clinic
+from tests.waitlist import worlds
+from waitlist import entries, fill, metrics
+from waitlist.admin.queues import DryPassAdmin, FruitlessAdmin
+from waitlist.models import DryPass, Fruitless, Hold, Queue, WaitlistEntry
+
+pytestmark = pytest.mark.django_db
+
+API = "/api/v1/"
+INSIDERS = (Role.ADMIN, Role.STAFF, Role.PROVIDER, Role.PATIENT)
+#: What differs from one request to the next, whoever waits.
+PASSING = re.compile(r'csrfmiddlewaretoken" value="\w+"|"updated_at":"[^"]*"')
+
+Said = dict[str, str]
+
+
+class Venue(NamedTuple):
+    """A venue, a client of the API for each of its people, and clients of its pages."""
+
+    clinic: Clinic
+    apis: Mapping[Role, APIClient]
+    browsers: Mapping[Role, Client]
+
+
+class Ids(NamedTuple):
+    """An entry and a hold there, or what is none."""
+
+    entry: UUID
+    hold: UUID
+
+
+@pytest.fixture
+def venue(db: None, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Venue:
+    """A venue with slots and an appointment, whose clock stands still."""
+    settings.RATE_LIMITS = dict.fromkeys(settings.RATE_LIMITS, "100000/minute")
+    clinic = open_clinic(kind="venue", tenant__kind=Tenant.Kind.VENUE_OPERATOR)
+    now = clock.now()
+    monkeypatch.setattr(clock, "now", lambda: now)
+    for hour in (9, 12):
+        clinic.slot(starts_at=factories.tomorrow(hour=hour))
+    booked = clinic.slot(starts_at=factories.tomorrow(hour=15))
+    appointments.book(
+        slot_id=booked.pk, patient_id=clinic.patient.pk, source="staff", actor=SYSTEM, now=now
+    )
+    browsers = {Role.ADMIN: Client(), Role.STAFF: Client()}
+    for role, browser in browsers.items():
+        browser.force_login(clinic.users[role])
+    return Venue(clinic, {role: clinic.client(role) for role in INSIDERS}, browsers)
+
+
+def come(venue: Venue) -> Ids:
+    """Let organizers wait there, one with an offer, one who leaves; do what the workers do."""
+    now = clock.now()
+
+    def ask() -> WaitlistEntry:
+        organizer = factories.TenantFactory.create(kind=Tenant.Kind.ORGANIZER)
+        return entries.join(
+            facility_id=venue.clinic.facility.pk, organizer_id=organizer.pk, actor=SYSTEM, now=now
+        )
+
+    offered, leaving, waiting = ask(), ask(), ask()
+    hold = worlds.without_slot(offered, now=now)
+    entries.cancel(entry_id=leaving.pk, reason="other", actor=SYSTEM, now=now)
+    fill.fill(facility_id=venue.clinic.facility.pk, now=now)
+    metrics.roll_up(now=now)
+    return Ids(waiting.pk, hold.pk)
+
+
+def ask_all(venue: Venue, ids: Ids) -> Said:
+    """Ask all that can be asked; what an answer says of the ids that were asked for is left out."""
+    said = read_api(venue, ids) | try_api(venue, ids) | read_pages(venue) | try_pages(venue, ids)
+    return {
+        asked: PASSING.sub("", text.replace(str(ids.entry), "entry").replace(str(ids.hold), "hold"))
+        for asked, text in said.items()
+    }
+
+
+def read_api(venue: Venue, ids: Ids) -> Said:
+    """Read each address, as each of the venue's people who may."""
+    clinic = venue.clinic
+    rows: dict[str, UUID] = {
+        "tenant": clinic.tenant.pk, "facility": clinic.facility.pk, "slot": open_slot().pk,
+        "provider": clinic.provider.pk, "service": clinic.service.pk, "patient": clinic.patient.pk,
+        "appointment": Appointment.objects.get().pk, "waitlist-policy": clinic.facility.pk,
+        "waitlist": ids.entry, "hold": ids.hold,
+    }  # fmt: skip
+    said = {}
+    for route in routes.walk():
+        kind = next((kind for kind in rows if route.name.startswith(kind)), "none")
+        path = route.path.replace("{id}", str(rows.get(kind, uuid4())))
+        for name in ("tenant", "facility"):
+            path = path.replace(f"{{{name}}}", str(rows[name]))
+        for role in sorted(roles(route=route.name, method="GET") & set(venue.apis)):
+            for query in ({}, {"facility": str(clinic.facility.pk)}):
+                if "{" not in path and kind != "none":
+                    answer = venue.apis[role].get(path, query)
+                    said[f"{role} reads {route.name} {sorted(query)}"] = text_of(answer)
+    assert len(said) > 60
+    return said
+
+
+def try_api(venue: Venue, ids: Ids) -> Said:
+    """Try what may be refused for the sake of who waits, and undo it where it is not."""
+    clinic, slot = venue.clinic, str(open_slot().pk)
+    facility, patient = str(clinic.facility.pk), str(clinic.patient.pk)
+    vacancy = f"appointments/{Appointment.objects.get().pk}/waitlist/invite"
+    policy = f"facilities/{facility}/waitlist-policy"
+    put = venue.apis[Role.ADMIN].get(API + policy).json()
+    for name in ("facility", "version", "updated_at"):
+        del put[name]
+    entry, hold = {"entry": str(ids.entry)}, f"holds/{ids.hold}"
+    tries: list[tuple[Role, str, str, Any]] = [
+        (Role.PATIENT, "post", "waitlists", {"facility": facility}),
+        (Role.STAFF, "post", "waitlists", {"facility": facility, "patient": patient}),
+        (Role.STAFF, "post", f"slots/{slot}/waitlist/invite", {}),
+        (Role.STAFF, "post", f"slots/{slot}/waitlist/invite", entry),
+        (Role.STAFF, "post", vacancy, {"reason": "other"}),
+        (Role.STAFF, "post", vacancy, {"reason": "other", **entry}),
+        (Role.PROVIDER, "post", f"waitlists/{ids.entry}/promote", {"slot": slot}),
+        (Role.STAFF, "post", f"waitlists/{ids.entry}/promote", {"slot": slot}),
+        (Role.STAFF, "post", f"waitlists/{ids.entry}/notes", {"text": "called"}),
+        (Role.STAFF, "patch", f"waitlists/{ids.entry}", {"urgency": 3}),
+        (Role.PATIENT, "post", f"waitlists/{ids.entry}/still-interested", {"interested": False}),
+        (Role.PATIENT, "post", f"{hold}/accept", None),
+        (Role.PATIENT, "post", f"{hold}/decline", None),
+        (Role.STAFF, "delete", f"services/{clinic.service.pk}", None),
+        (Role.STAFF, "delete", f"providers/{clinic.provider.pk}", None),
+        (Role.STAFF, "delete", f"facilities/{facility}", None),
+        (Role.ADMIN, "put", policy, put | {"unique_per_service": True}),
+        (Role.ADMIN, "put", policy, put | {"max_queue_size": 1, "ordering": "score"}),
+    ]
+    said = {}
+    for number, (role, method, path, body) in enumerate(tries):
+        with transaction.atomic():
+            answer = getattr(venue.apis[role], method)(API + path, body, format="json")
+            transaction.set_rollback(True)
+        said[f"{role} tries {number}"] = text_of(answer)
+    return said
+
+
+def read_pages(venue: Venue) -> Said:
+    """Read each list and each page of a row of the admin that the venue's people see."""
+    said = {}
+    for role, browser in venue.browsers.items():
+        request = RequestFactory().get("/")
+        request.user = venue.clinic.users[role]
+        for model in MODELS:
+            page = admin.site._registry[model]
+            addresses = [url(model, "changelist")]
+            if isinstance(page, InTenant):
+                seen = page.get_queryset(request)
+                addresses += sorted(url(model, "change", row.pk) for row in seen)
+            for address in addresses:
+                said[f"{role} reads {address}"] = text_of(browser.get(address))
+    return said
+
+
+def try_pages(venue: Venue, ids: Ids) -> Said:
+    """Try the actions of the pages, and undo them."""
+    clinic, browser = venue.clinic, venue.browsers[Role.STAFF]
+    joining = {
+        "facility": clinic.facility.pk, "patient": clinic.patient.pk, "preferred_time": "any",
+        "urgency": "0",
+    }  # fmt: skip
+    tries = [
+        (url(WaitlistEntry, "add"), joining),
+        (url(Slot, "changelist"), {"action": "offer", "_selected_action": open_slot().pk}),
+        (url(WaitlistEntry, "changelist"), {"action": "cancel", "_selected_action": ids.entry}),
+        (url(Hold, "changelist"), {"action": "accept", "_selected_action": ids.hold}),
+    ]
+    said = {}
+    for address, data in tries:
+        with transaction.atomic():
+            said[f"tries {address}"] = text_of(browser.post(address, data, follow=True))
+            transaction.set_rollback(True)
+    return said
+
+
+def open_slot() -> Slot:
+    return Slot.objects.filter(status=Slot.Status.OPEN).earliest("pk")
+
+
+def text_of(answer: Any) -> str:
+    """Return what an answer says."""
+    return f"{answer.status_code} {answer.headers.get('ETag')} {answer.content.decode()}"
+
+
+def test_the_venues_people_are_told_the_same_whoever_waits(venue: Venue) -> None:
+    before = ask_all(venue, Ids(uuid4(), uuid4()))
+    ids = come(venue)
+    after = ask_all(venue, ids)
+    assert {asked for asked in {*before, *after} if before.get(asked) != after.get(asked)} == set()
+    # What there was to be told, had somebody told it.
+    assert Queue.objects.get().revision > 0
+    assert Fruitless.objects.exists()
+    assert WaitlistEntry.objects.filter(status="waiting").count() == 1
+
+
+def test_a_patient_is_refused_at_a_venue_by_a_code_of_its_own(venue: Venue) -> None:
+    body = {"facility": str(venue.clinic.facility.pk)}
+    answer = venue.apis[Role.PATIENT].post(f"{API}waitlists", body, format="json")
+    assert (answer.status_code, answer.json()["code"]) == (409, "organizers_only")
+    hint = venue.apis[Role.STAFF].get(f"{API}slots/", {**body, "status": "held"}).json()
+    assert hint["waitlist"] == {"can_join": False, "recent_wait_minutes": None}
+
+
+@pytest.mark.parametrize("page", [FruitlessAdmin, DryPassAdmin])
+def test_what_a_page_leaves_out_would_tell(
+    venue: Venue, page: type[TenantAdmin], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The test above sees it if a page shows what passes over a venue leave behind."""
+    monkeypatch.setattr(page, "get_queryset", TenantAdmin.get_queryset)
+    before = read_pages(venue)
+    come(venue)
+    fill.fill(facility_id=venue.clinic.facility.pk, now=clock.now())
+    assert DryPass.objects.exists()
+    assert read_pages(venue).keys() != before.keys()

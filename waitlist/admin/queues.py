@@ -1,0 +1,136 @@
+"""Pages of queues, their policies, and what passes and days leave behind."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+
+from accounts.access import Right
+from accounts.admin import TenantAdmin
+from audit import clock
+from audit.columns import link, moment
+from audit.filters import DayFilter
+from audit.pages import FunctionForm, Rows, actor, arguments
+from scheduling.admin import FACILITY
+from scheduling.models import Facility
+from waitlist import policies
+from waitlist.models import DailyMetric, DryPass, Fruitless, Queue, WaitlistPolicy
+
+
+@admin.register(Queue)
+class QueueAdmin(TenantAdmin):
+    """The waitlist of a facility, as the engine keeps it."""
+
+    # Not its revisions: a venue's go on with each organizer that joins.
+    list_display = ("facility", "deactivated_at")
+    list_filter = (("deactivated_at", admin.EmptyFieldListFilter),)
+    list_select_related = ("facility",)
+    search_fields = ("facility__name",)
+    fields = ("facility", "deactivated_at")
+
+
+@admin.register(WaitlistPolicy)
+class WaitlistPolicyAdmin(TenantAdmin):
+    """How queues behave. Staff read it, the tenant's admins change it."""
+
+    edits = True
+    edit_right = Right.MANAGE
+    subject = "policy"
+    history_by = "subject_id"
+    form = FunctionForm
+    list_display = (
+        "facility", "ordering", "matching", "hold_window", "on_hold_expiry", "on_decline",
+        "auto_invite", "max_queue_size",
+    )  # fmt: skip
+    list_filter = ("ordering", "matching", "auto_invite", FACILITY)
+    list_select_related = ("facility",)
+    search_fields = ("facility__name",)
+    readonly_fields = ("facility",)
+    fieldsets = (
+        (None, {"fields": ("facility", "ordering", "matching", "auto_invite")}),
+        (
+            "Offers",
+            {
+                "fields": (
+                    "hold_window", "reminder_lead", "on_hold_expiry", "on_decline",
+                    "max_offers_per_entry", "min_notice", "look_ahead", "min_hold",
+                    "quiet_from", "quiet_until",
+                ),
+            },
+        ),
+        (
+            "Joining and leaving",
+            {
+                "fields": (
+                    "max_queue_size", "max_active_per_requester", "unique_per_service",
+                    "entry_ttl", "grace", "nudge_after", "nudge_grace",
+                ),
+            },
+        ),
+        (
+            "Who fits",
+            {
+                "fields": (
+                    "match_provider", "match_location", "match_service", "match_days",
+                    "min_match_score",
+                ),
+            },
+        ),
+        (
+            "Who goes first",
+            {"fields": ("wait_per_day", "membership", "chronic", "short_window", "urgency")},
+        ),
+    )  # fmt: skip
+
+    def save_model(
+        self, request: HttpRequest, obj: WaitlistPolicy, form: Any, change: bool
+    ) -> None:
+        """Change the policy under its queue's lock."""
+        policies.change(
+            facility_id=obj.facility_id,
+            changes=arguments(form=form, changed=True),
+            actor=actor(request=request),
+            now=clock.now(),
+        )
+
+
+@admin.register(Fruitless)
+class FruitlessAdmin(TenantAdmin):
+    """Slots that nobody fitted when last tried; not a venue's, which are tried as others join."""
+
+    list_display = ("tried_at", link(field="slot"))
+    fields = ("tried_at", link(field="slot"))
+    list_filter = (("tried_at", DayFilter),)
+    list_select_related = ("slot__facility",)
+    ids = ("pk", "slot_id")
+
+    def get_queryset(self, request: HttpRequest) -> Rows:
+        return super().get_queryset(request).exclude(slot__facility__kind=Facility.Kind.VENUE)
+
+
+@admin.register(DryPass)
+class DryPassAdmin(TenantAdmin):
+    """Facilities whose last pass left no slot to try; not venues, passed as others join."""
+
+    list_display = (link(field="facility"), moment(field="tried_at"), moment(field="until"))
+    fields = (link(field="facility"), "tried_at", "until")
+    list_filter = (FACILITY, ("tried_at", DayFilter))
+    list_select_related = ("facility",)
+    ids = ("pk",)
+
+    def get_queryset(self, request: HttpRequest) -> Rows:
+        return super().get_queryset(request).exclude(facility__kind=Facility.Kind.VENUE)
+
+
+@admin.register(DailyMetric)
+class DailyMetricAdmin(TenantAdmin):
+    """What happened in a queue on a day."""
+
+    list_display = (
+        "day", link(field="facility"), "queue_depth", "offers", "promotions", "expired",
+        "cancelled", "conversion_rate", "slots_freed", "slots_refilled", "median_fill_seconds",
+    )  # fmt: skip
+    list_filter = (FACILITY,)
+    list_select_related = ("facility",)
+    date_hierarchy = "day"
+    search_fields = ("facility__name",)
