@@ -80,7 +80,7 @@ def fill(*, facility_id: UUID, now: datetime) -> Filled:
     """
     if not locks.try_lock(name=locks.FILL, of=facility_id):
         raise Busy(str(facility_id))
-    policy = _policies().filter(facility=facility_id).first()
+    policy = policies().filter(facility=facility_id).first()
     if policy is None or not _is_on(policy=policy) or quiet_until(policy=policy, now=now):
         return Filled()
     # Read before the entries are: what changes after this is seen by the next pass.
@@ -145,7 +145,7 @@ def _choose(
     return board, choose(board=board, found=found, policy=policy), found
 
 
-def _policies() -> QuerySet[Any]:
+def policies() -> QuerySet[Any]:
     """Return the policies, with their facilities and what the visitors of their tenants came to."""
     tenants = Queue.objects.filter(tenant=OuterRef("tenant")).order_by().values("tenant")
     visitors = tenants.annotate(n=Sum("visitors_revision")).values("n")

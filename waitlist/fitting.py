@@ -14,8 +14,8 @@ from typing import NamedTuple
 #: Why a pair does not exist, in the order in which the rules are asked.
 RULES = (
     "entry_expired", "queue_closed", "offers_used_up", "other_service", "service_too_long",
-    "other_provider", "too_early", "too_late", "patient_busy", "offered_before", "cancelled_before",
-    "score_too_low",
+    "other_provider", "too_early", "too_late", "patient_busy", "offered_before", "taken_back",
+    "cancelled_before", "score_too_low",
 )  # fmt: skip
 
 
@@ -142,7 +142,7 @@ class Board:
         yield from self._must(entry.wish)
         yield "too_early", self._from(entry.earliest)
         yield "too_late", self._until(entry.latest)
-        for rule in ("patient_busy", "offered_before", "cancelled_before"):
+        for rule in ("patient_busy", "offered_before", "taken_back", "cancelled_before"):
             yield rule, self.all & ~bars.get(rule, 0)
         reached = 0
         for score, slots in self.scores(entry.wish):

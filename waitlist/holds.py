@@ -80,13 +80,23 @@ def decline(*, hold_id: UUID, actor: Actor, now: datetime) -> Hold:
 def take_back(*, hold_id: UUID, reason: str, actor: Actor, now: datetime) -> Hold:
     """Withdraw an offer by hand: the slot goes to the next, the entry waits again, in its place.
 
+    The scan does not come back to the patient with the slot; staff may.
     `reason` is a code, such as `offered_by_mistake`. Locks queue, slot, hold, entry.
 
     :raises NotFound, HoldClosed: as `decline`.
     :raises ValidationError: naming `reason` if it is not a code.
     """
     events.check_code(field="reason", code=reason)
-    return _end(hold_id=hold_id, to=Hold.Status.WITHDRAWN, actor=actor, now=now, reason=reason)
+    hold = _end(hold_id=hold_id, to=Hold.Status.WITHDRAWN, actor=actor, now=now, reason=reason)
+    Hold.objects.filter(pk=hold_id, status=Hold.Status.WITHDRAWN).update(taken_back=True)
+    hold.refresh_from_db()
+    return hold
+
+
+def give_again(*, slot_id: UUID, entry_id: UUID) -> None:
+    """Let a locked slot that was taken back from an entry's patient be offered to them again."""
+    taken = Hold.objects.filter(slot=slot_id, taken_back=True)
+    taken.filter(patient__waitlistentry=entry_id).update(taken_back=False)
 
 
 def withdraw(*, entry: WaitlistEntry, reason: str, actor: Actor, now: datetime) -> None:

@@ -49,7 +49,10 @@ def invite(*, slot_id: UUID, entry_id: UUID | None, actor: Actor, now: datetime)
     if entry_id is None:
         [slot] = slots.lock_for_claim(slot_ids=[slot_id])
     else:
-        slot, _ = _lock(slot=found, entry_id=entry_id, actor=actor, now=now)
+        slot, entry = _lock(slot=found, entry_id=entry_id)
+        if Hold.objects.filter(entry=entry, slot=slot, status=Hold.Status.OFFERED).exists():
+            raise DoesNotFit(f"Entry {entry_id} is offered slot {slot_id} already.", field="entry")
+        _take_back(entry=entry, slot=slot, actor=actor, now=now)
     slots.check_claimable(slot=slot, now=now)
     return _offer(slot=slot, entry_id=entry_id, actor=actor, now=now)
 
@@ -73,7 +76,8 @@ def invite_for(
         raise NotFound("appointment", appointment_id)
     slot = appointment.slot
     if entry_id is not None:
-        _lock(slot=slot, entry_id=entry_id, actor=actor, now=now)
+        slot, entry = _lock(slot=slot, entry_id=entry_id)
+        _take_back(entry=entry, slot=slot, actor=actor, now=now)
     else:
         slots.lock_for_claim(slot_ids=[slot.pk])
     appointments.lock_at(appointment_id=appointment_id, slot_id=slot.pk, version=version)
@@ -101,7 +105,8 @@ def promote(
     found = Slot.objects.filter(pk=slot_id).first()
     if found is None:
         raise NotFound("slot", slot_id)
-    slot, entry = _lock(slot=found, entry_id=entry_id, actor=actor, now=now, version=version)
+    slot, entry = _lock(slot=found, entry_id=entry_id, version=version)
+    _take_back(entry=entry, slot=slot, actor=actor, now=now)
     if entry.patient_id is None:
         raise NotFound("patient", entry.patient_id)
     appointments.check_bookable(slot=slot, patient_id=entry.patient_id, now=now)
@@ -118,18 +123,20 @@ def promote(
     return appointment
 
 
-def _lock(
-    *, slot: Slot, entry_id: UUID, actor: Actor, now: datetime, version: int | None = None
-) -> tuple[Slot, WaitlistEntry]:
-    """Lock all that an entry's new claim on a slot concerns, and take back what it is offered."""
+def _lock(*, slot: Slot, entry_id: UUID, version: int | None = None) -> tuple[Slot, WaitlistEntry]:
+    """Lock all that an entry's new claim on a slot concerns."""
     if entries.get(entry_id=entry_id).tenant_id != slot.tenant_id:
         raise NotFound("entry", entry_id)
     entry = entries.lock_active(entry_id=entry_id, slot_id=slot.pk)
     check_version(version=entry.version, wanted=version)
+    return slot, entry
+
+
+def _take_back(*, entry: WaitlistEntry, slot: Slot, actor: Actor, now: datetime) -> None:
+    """Take back what a locked entry is offered, before it gets a slot; read the slot again."""
     if entry.status == WaitlistEntry.Status.OFFERED:
         holds.withdraw(entry=entry, reason="replaced", actor=actor, now=now)
     slot.refresh_from_db()
-    return slot, entry
 
 
 def _offer(*, slot: Slot, entry_id: UUID | None, actor: Actor, now: datetime) -> Hold:
@@ -147,6 +154,7 @@ def _offer(*, slot: Slot, entry_id: UUID | None, actor: Actor, now: datetime) ->
     if entry_id is None:
         found = candidates.walk(board=board, policy=policy, now=now)
     else:
+        holds.give_again(slot_id=slot.pk, entry_id=entry_id)
         found = candidates.find(board=board, policy=policy, now=now, entries=[str(entry_id)])
     choice = fill.choose(board=board, found=found, policy=policy)
     chosen = fill.offers(board=board, choice=choice, found=found)

@@ -479,6 +479,8 @@ class Hold(TenantRow):
     expires_at = models.DateTimeField()
     reminded_at = models.DateTimeField(null=True, blank=True)
     closed_at = models.DateTimeField(null=True, blank=True)
+    # Withdrawn by hand: the slot is for others, unless staff name the patient for it again.
+    taken_back = models.BooleanField(db_default=False, editable=False)
 
     class Meta:
         triggers = [*triggers.state_machine(moves=MOVES["Hold"]), triggers.touch()]
@@ -494,8 +496,12 @@ class Hold(TenantRow):
                 name="hold_without_slot_once",
                 condition=Q(status="offered", slot__isnull=True),
             ),
-            # Nobody is asked twice about one slot; also the index that finds an entry's holds.
-            models.UniqueConstraint(fields=["entry", "slot"], name="hold_entry_slot_once"),
+            # Nobody is asked twice about one slot. What was withdrawn they were not asked.
+            models.UniqueConstraint(
+                fields=["entry", "slot"],
+                name="hold_entry_slot_once",
+                condition=~Q(status="withdrawn"),
+            ),
             ExclusionConstraint(
                 name="hold_patient_once_at_a_time",
                 expressions=[
@@ -518,6 +524,9 @@ class Hold(TenantRow):
             models.CheckConstraint(
                 name="hold_expires_at", condition=Q(expires_at__gt=F("offered_at"))
             ),
+            models.CheckConstraint(
+                name="hold_taken_back", condition=Q(taken_back=False) | Q(status="withdrawn")
+            ),
         ]
         indexes = [
             models.Index(
@@ -528,6 +537,7 @@ class Hold(TenantRow):
             models.Index(fields=["facility", "created_at"], name="hold_facility"),
             models.Index(fields=["tenant", "id"], name="hold_tenant"),
             models.Index(fields=["slot"], name="hold_slot"),
+            models.Index(fields=["entry"], name="hold_entry"),
         ]
 
     def __str__(self) -> str:

@@ -142,7 +142,9 @@ def check_offer(*, hold: Hold, now: datetime) -> None:
     assert entry.latest is None or end <= entry.latest
     assert entry.expires_at > now
     assert own.max_offers_per_entry is None or entry.offers_made < own.max_offers_per_entry
-    assert Hold.objects.filter(entry=entry, slot=slot).count() == 1
+    asked = Hold.objects.filter(patient=hold.patient, slot=slot)
+    assert asked.exclude(status="withdrawn").count() == 1
+    assert hold.source == Hold.Source.STAFF or not asked.filter(taken_back=True).exists()
     booked = Appointment.objects.filter(patient=entry.patient, status="booked")
     assert not booked.filter(period__overlap=slot.period).exists()
     assert not is_blocked(slot)

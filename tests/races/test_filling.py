@@ -3,15 +3,20 @@
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from datetime import timedelta
+from uuid import UUID
 
+import pgtrigger
 import pytest
 from django.db import IntegrityError
+from django.db.models.functions import Now
 
+from audit import events
 from config import testing
+from scheduling import appointments
 from scheduling.models import Facility, Provider, Slot
 from tests.races import gate, race, sabotage, scene
 from waitlist import fill, invariants
-from waitlist.models import Hold, WaitlistPolicy
+from waitlist.models import DryPass, Hold, WaitlistPolicy
 
 HALF = timedelta(minutes=30)
 Places = tuple[Facility, Facility]
@@ -254,14 +259,19 @@ def test_of_two_fills_of_a_facility_one_is_busy() -> None:
     assert race.errors(outcomes) == {fill.Busy}
 
 
-def join_wherever() -> Iterator[int]:
-    """Let somebody join at each point of a pass that finds nobody; say what the next offers."""
+def join_wherever() -> Iterator[tuple[bool, int]]:
+    """Let somebody join at each point of a pass that finds nobody.
+
+    Say whether the scan passes them by, and how many are offered the slot after the next pass.
+    """
     places: list[Facility] = []
 
     def begin() -> race.Call:
         testing.empty_tables()
         places[:] = [scene.clinic()]
         scene.slot(at=places[0])
+        with pgtrigger.ignore("scheduling.Slot:touch"):  # else the scan comes by for its sake
+            Slot.objects.update(updated_at=Now() - 2 * HALF)
         return fills(places[0])[0]
 
     def join() -> race.Call:
@@ -270,17 +280,58 @@ def join_wherever() -> Iterator[int]:
 
     for outcomes in race.interleave(first=begin, then=join):
         assert all(outcome.won for outcome in outcomes), outcomes
+        is_missed = not Hold.objects.exists() and fill.facilities(now=scene.NOW) == []
         scene.fill_at(places[0])()
         assert invariants.breaches() == []
-        yield Hold.objects.count()
+        yield is_missed, Hold.objects.count()
 
 
 def test_who_joins_while_a_pass_finds_nobody_is_found_by_the_next() -> None:
-    assert set(join_wherever()) == {1}
+    assert set(join_wherever()) == {(False, 1)}
+
+
+#: The queue as it is when a note is written, not as the pass read it.
+LATER = "(SELECT revision FROM waitlist_queue AS queue WHERE queue.facility_id = {}.facility_id)"
 
 
 def test_a_pass_that_noted_a_later_state_of_the_queue_would_miss_who_just_joined() -> None:
-    later = "(SELECT revision FROM waitlist_queue AS queue WHERE queue.facility_id ="
-    later += " scheduling_slot.facility_id)"
+    later = LATER.format("scheduling_slot")
     with sabotage.statement("note_fruitless", without=r"%\(revision\)s", put=later):
-        assert set(join_wherever()) == {0, 1}
+        assert {offers for _, offers in join_wherever()} == {0, 1}
+
+
+def test_a_dry_pass_that_noted_a_later_state_of_the_queue_would_be_passed_by() -> None:
+    stored, later = r"%\(revision\)s, %\(visitors_revision\)s\nFROM", LATER.format("policy")
+    put = f"{later}, %(visitors_revision)s\nFROM"
+    with sabotage.statement("note_dry", without=stored, put=put):
+        assert set(join_wherever()) == {(False, 1), (True, 1)}
+
+
+def free_late(place: Facility) -> list[UUID]:
+    """Let a slot become free before a dry pass and be seen after it; say where the scan goes."""
+    theirs = scene.book(place=scene.slot(at=place))
+    scene.wait(at=place)
+    scene.fill_at(place)()
+
+    def cancel() -> object:
+        return appointments.cancel(
+            appointment_id=theirs.pk, reason="moved", actor=events.SYSTEM, now=scene.NOW
+        )
+
+    freeing = race.held_back(cancel)
+    outcomes = race.overtake(freeing, scene.fill_at(place), before=race.COMMIT)
+    assert [outcome.value for outcome in outcomes[1:]] == [fill.Filled()]
+    assert DryPass.objects.count() == 1
+    assert Slot.objects.get().updated_at < DryPass.objects.get().updated_at
+    return fill.facilities(now=scene.NOW)
+
+
+def test_a_slot_freed_before_a_dry_pass_and_seen_after_it_is_filled() -> None:
+    place = scene.clinic()
+    assert free_late(place) == [place.pk]
+    assert scene.fill_at(place)().offers == 1
+
+
+def test_without_its_five_minutes_the_scan_would_pass_it_by() -> None:
+    with sabotage.statement("find_opened", without="- interval '5 minutes'"):
+        assert free_late(scene.clinic()) == []

@@ -1,28 +1,42 @@
 """What staff and owners are told: every entry and every slot counted once, by the rule."""
 
-from datetime import timedelta
+from datetime import datetime, time, timedelta
 from typing import Any
 from unittest import mock
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from django.db import transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from accounts.models import Tenant
 from audit.errors import NotFound
 from scheduling import blocks
+from scheduling.models import Provider, Slot
 from tests import factories
 from tests.waitlist import worlds
 from tests.waitlist.worlds import DAY, HOUR, MINUTE, NOW, STAFF, World
-from waitlist import entries, explanations
-from waitlist.explanations import EntryExplanation, SlotExplanation
+from waitlist import entries, explanations, fill
+from waitlist.explanations import EntryExplanation, Leader, SlotExplanation
 from waitlist.fitting import RULES, Board
-from waitlist.models import Hold, Queue, WaitlistEntry
+from waitlist.models import Fruitless, Hold, Queue, WaitlistEntry
 
 
 def _slot(world: World, **fields: Any) -> SlotExplanation:
     return explanations.explain_slot(slot_id=world.slot(**fields).pk, now=NOW)
+
+
+def _closed(*slots: Slot) -> list[list[str]]:
+    return [explanations.explain_slot(slot_id=slot.pk, now=NOW).closed for slot in slots]
+
+
+def _leaders(slot: Slot) -> list[Leader]:
+    return explanations.explain_slot(slot_id=slot.pk, now=NOW).leaders
+
+
+def _colleague(world: World) -> Provider:
+    return factories.ProviderFactory.create(tenant=world.tenant, facilities=[world.facility])
 
 
 def _entry(entry: WaitlistEntry) -> EntryExplanation:
@@ -33,7 +47,7 @@ def test_each_who_waits_is_counted_by_the_rule_that_keeps_them_out(clinic: World
     slot = clinic.slot()
     other = factories.ServiceFactory.create(tenant=clinic.tenant)
     long = factories.ServiceFactory.create(tenant=clinic.tenant, duration=HOUR)
-    colleague = factories.ProviderFactory.create(tenant=clinic.tenant, facilities=[clinic.facility])
+    colleague = _colleague(clinic)
     clinic.change(max_offers_per_entry=3)
     clinic.join(service_id=other.pk)
     clinic.join(provider_id=colleague.pk, provider_required=True)
@@ -100,6 +114,104 @@ def test_what_closes_a_slot_is_told(clinic: World) -> None:
     assert _slot(clinic).closed == ["auto_invite_off"]
 
 
+def test_a_slot_tried_in_vain_is_closed_until_the_scan_takes_it_up_again(clinic: World) -> None:
+    slot = clinic.slot(at=NOW + 2 * DAY)
+    entry = clinic.join(latest=NOW + HOUR)
+
+    def closed(now: datetime = NOW) -> list[str]:
+        return explanations.explain_slot(slot_id=slot.pk, now=now).closed
+
+    assert closed() == []
+    assert clinic.fill().fruitless == 1
+    assert (closed(), closed(NOW + DAY - MINUTE)) == (["tried_in_vain"], ["tried_in_vain"])
+    assert closed(NOW + DAY) == []
+    clinic.neighbour().join(any_facility=True, service_id=None, latest=NOW + HOUR)
+    assert closed() == []
+    assert clinic.fill().fruitless == 1
+    entries.update(entry_id=entry.pk, wishes={"latest": NOW + 2 * HOUR}, actor=STAFF, now=NOW)
+    assert closed() == []
+
+
+def test_a_slot_that_another_of_its_provider_goes_before_is_overlapped(clinic: World) -> None:
+    """The first to end of each chain stays, and what it leaves room for."""
+    first, second, third, fourth = (
+        clinic.slot(at=NOW + DAY + n * 20 * MINUTE) for n in range(4)
+    )  # each overlaps the next
+    clinic.slot(at=NOW + DAY, provider=_colleague(clinic), minutes=20)
+    clinic.join()
+    assert _closed(first, second, third, fourth) == [[], ["overlapped"], [], ["overlapped"]]
+    clinic.fill()
+    assert [slot for slot, _ in worlds.offered()] != [second.pk]
+
+
+def test_a_slot_is_overlapped_by_none_that_nobody_fits(clinic: World) -> None:
+    other = factories.ServiceFactory.create(tenant=clinic.tenant)
+    first, second = clinic.slot(service=other), clinic.slot(at=NOW + DAY + 20 * MINUTE)
+    entry = clinic.join()
+    assert _closed(first, second) == [[], []]
+    clinic.join(service_id=other.pk, latest=NOW + HOUR)
+    assert _closed(first, second) == [[], []]
+    clinic.join(service_id=other.pk)
+    assert _closed(first, second) == [[], ["overlapped"]]
+    clinic.fill()
+    assert entry.pk not in {one for _, one in worlds.offered()}
+
+
+def test_a_slot_that_nobody_fits_is_not_overlapped(clinic: World) -> None:
+    other = factories.ServiceFactory.create(tenant=clinic.tenant)
+    first, second = clinic.slot(), clinic.slot(at=NOW + DAY + 20 * MINUTE, service=other)
+    clinic.join()
+    assert _closed(first, second) == [[], []]
+
+
+def test_where_the_order_decides_leaders_come_in_it_whatever_their_score(clinic: World) -> None:
+    slot = clinic.slot()
+    late = clinic.join(at=NOW - HOUR)
+    early = clinic.join(at=NOW - DAY, preferred_days=[1])
+    assert [(one.entry, one.score) for one in _leaders(slot)] == [
+        (str(late.pk), 100), (str(early.pk), 90)
+    ]  # fmt: skip
+    clinic.change(matching="max_fill")
+    assert [(one.entry, one.score) for one in _leaders(slot)] == [
+        (str(early.pk), 90), (str(late.pk), 100)
+    ]  # fmt: skip
+    clinic.fill()
+    assert worlds.offered() == {(slot.pk, early.pk)}
+
+
+@pytest.mark.parametrize("matching", ["best_score", "max_fill"])
+def test_who_waits_twice_leads_once_with_the_entry_that_gets_it(
+    clinic: World, matching: str
+) -> None:
+    clinic.change(matching=matching)
+    slot, patient = clinic.slot(), clinic.patient()
+    first = clinic.join(patient=patient, at=NOW - 9 * DAY, preferred_days=[1])
+    best = clinic.join(patient=patient, at=NOW - DAY, provider_id=clinic.provider.pk)
+    between = clinic.join(at=NOW - 2 * DAY, preferred_days=[1])
+    mine = first if matching == "max_fill" else best
+    assert [(one.rank, one.entry) for one in _leaders(slot)] == [
+        (1, str(mine.pk)), (2, str(between.pk))
+    ]  # fmt: skip
+    clinic.fill()
+    assert worlds.offered() == {(slot.pk, mine.pk)}
+
+
+def test_the_first_ten_are_named_however_many_entries_they_have(clinic: World) -> None:
+    slot = clinic.slot()
+    people = [clinic.patient() for _ in range(12)]
+    for days in ([1], []):
+        for n, patient in enumerate(people):
+            provider = clinic.provider.pk if days else None
+            clinic.join(
+                patient=patient, at=NOW - (12 - n) * HOUR, provider_id=provider, preferred_days=days
+            )
+    led = WaitlistEntry.objects.in_bulk([one.entry for one in _leaders(slot)])
+    assert [led[UUID(one.entry)].patient_id for one in _leaders(slot)] == [
+        patient.pk for patient in people[:10]
+    ]
+    assert {one.score for one in _leaders(slot)} == {100}
+
+
 def test_an_entry_is_told_its_chances_soonest_first(clinic: World) -> None:
     entry = clinic.join(any_facility=True, preferred_days=[2])
     elsewhere = clinic.neighbour()
@@ -140,6 +252,47 @@ def test_what_was_tried_in_vain_is_explained_all_the_same(clinic: World) -> None
     assert _entry(entry).open == 1
 
 
+def test_a_chance_that_the_scan_passes_by_is_marked(clinic: World) -> None:
+    slot, entry = clinic.slot(), clinic.join()
+    Fruitless.objects.create(
+        tenant=clinic.tenant, slot=slot, tried_at=NOW,
+        revision=clinic.queue.revision, visitors_revision=clinic.queue.visitors_revision,
+    )  # fmt: skip
+    assert [one.closed for one in _entry(entry).chances] == [["tried_in_vain"]]
+    assert clinic.fill() == fill.Filled()
+
+
+def test_a_chance_elsewhere_says_what_keeps_that_facility_from_offering_it(clinic: World) -> None:
+    entry = clinic.join(any_facility=True)
+    slots = [clinic.slot()]
+    policies: list[dict[str, Any]] = [
+        {}, {"auto_invite": False}, {"min_hold": 25 * HOUR}, {"quiet_from": time(10)}
+    ]  # fmt: skip
+    for days, changes in enumerate(policies, 2):
+        elsewhere = clinic.neighbour()
+        elsewhere.change(**changes)
+        slots.append(elsewhere.slot(at=NOW + days * DAY, service=None))
+    found = _entry(entry)
+    assert [(one.slot, one.closed) for one in found.chances] == [
+        (str(slot.pk), closed)
+        for slot, closed in zip(
+            slots, ([], [], ["auto_invite_off"], ["no_time_to_answer"], ["quiet_hours"]),
+            strict=True,
+        )
+    ]  # fmt: skip
+    assert found.closed == []
+
+
+def test_nothing_is_open_to_an_organizer_who_waits_for_the_venue(venue: World) -> None:
+    venue.slot()
+    organizer = factories.TenantFactory.create(kind=Tenant.Kind.ORGANIZER)
+    entry = entries.join(
+        facility_id=venue.facility.pk, organizer_id=organizer.pk, actor=STAFF, now=NOW
+    )
+    found = _entry(entry)
+    assert (found.status, found.open, found.kept_out, found.chances) == ("waiting", 0, {}, [])
+
+
 def test_what_is_not_there_is_not_explained(db: None) -> None:
     with pytest.raises(NotFound):
         explanations.explain_slot(slot_id=uuid4(), now=NOW)
@@ -165,13 +318,20 @@ def test_what_is_not_there_is_not_explained(db: None) -> None:
         ),
         min_size=1,
         max_size=6,
-    )
+    ),
+    matching=st.sampled_from(["best_score", "max_fill"]),
+    twins=st.booleans(),
 )
-def test_the_leader_is_who_is_offered(clinic: World, wishes: list[dict[str, Any]]) -> None:
+def test_the_leader_is_who_is_offered(
+    clinic: World, wishes: list[dict[str, Any]], matching: str, twins: bool
+) -> None:
     with transaction.atomic():
+        clinic.change(matching=matching)
         slot = clinic.slot(at=NOW + DAY + HOUR * len(wishes))
-        for wish in wishes:
-            clinic.join(**wish)
+        for n, wish in enumerate(wishes):
+            entry = clinic.join(at=NOW - (n % 3) * DAY - MINUTE, **wish)
+            if twins:
+                clinic.join(patient=entry.patient, provider_id=clinic.provider.pk)
         found = explanations.explain_slot(slot_id=slot.pk, now=NOW)
         assert found.fitting + sum(found.kept_out.values()) == found.waiting
         clinic.fill()

@@ -582,7 +582,7 @@ def test_a_walk_looks_past_those_who_are_kept_away(clinic: World) -> None:
 
 def test_a_provider_who_left_after_the_slots_were_found_is_offered_no_more(clinic: World) -> None:
     slot = clinic.slot()
-    policy = fill._policies().get(facility=clinic.facility.pk)
+    policy = fill.policies().get(facility=clinic.facility.pk)
     opened = fill.find_open(policy=policy, seen=None, now=NOW)
     assert opened == [str(slot.pk)]
     Provider.objects.update(is_active=False)

@@ -18,7 +18,7 @@ from tests.audit import elsewhere
 from tests.audit.log import brief, written
 from tests.waitlist import worlds
 from tests.waitlist.worlds import DAY, HOUR, MINUTE, NOW, SECOND, STAFF, World
-from waitlist import entries, holds
+from waitlist import entries, fill, holds, invites
 from waitlist.models import Hold, WaitlistEntry, WaitlistPolicy
 
 END = NOW + DAY - 30 * MINUTE  # of the offer that `World.offer` makes
@@ -351,6 +351,16 @@ def test_what_a_block_covers_is_withdrawn_and_the_entry_keeps_its_place(
     assert holds.withdraw_blocked(now=NOW, limit=10) == 0
 
 
+def test_what_a_block_took_is_offered_to_them_again_when_it_is_gone(
+    clinic: World, hold: Hold
+) -> None:
+    block = _block(hold)
+    holds.withdraw_blocked(now=NOW, limit=10)
+    blocks.remove(block_id=block.pk, actor=STAFF, now=NOW)
+    assert clinic.fill().offers == 1
+    assert worlds.offered() == {(hold.slot_id, hold.entry_id)}
+
+
 def test_what_no_block_covers_is_left_alone(clinic: World, hold: Hold) -> None:
     assert hold.period is not None
     facility = {"facility": clinic.facility, "starts_at": hold.period.upper}
@@ -500,6 +510,37 @@ def test_an_offer_is_taken_back_once_and_with_a_code(hold: Hold) -> None:
     ]  # fmt: skip
     with pytest.raises(holds.HoldClosed):
         holds.take_back(hold_id=hold.pk, reason="moved", actor=STAFF, now=NOW)
+
+
+def test_what_was_taken_back_goes_to_others_until_staff_name_the_patient(
+    clinic: World, hold: Hold
+) -> None:
+    done = holds.take_back(hold_id=hold.pk, reason="offered_by_mistake", actor=STAFF, now=NOW)
+    assert done.taken_back
+    assert clinic.fill() == fill.Filled(fruitless=1)
+    again = clinic.offer(slot=hold.slot, entry=hold.entry)
+    assert again.pk != hold.pk
+    _block(again)
+    assert holds.withdraw_blocked(now=NOW, limit=10) == 1
+    hold.refresh_from_db()
+    assert (hold.status, hold.taken_back) == ("withdrawn", False)
+
+
+def test_what_was_replaced_by_another_offer_may_come_back(clinic: World, hold: Hold) -> None:
+    other = clinic.offer(slot=clinic.slot(at=NOW + 3 * DAY), entry=hold.entry)
+    worlds.decline(other)
+    assert clinic.fill().offers == 1
+    assert worlds.offered() == {(hold.slot_id, hold.entry_id)}
+
+
+@pytest.mark.parametrize("end", [worlds.decline, lambda hold: _expire()], ids=["decline", "lapse"])
+def test_nobody_is_asked_twice_about_what_they_let_go(
+    clinic: World, hold: Hold, end: Callable[[Hold], object]
+) -> None:
+    end(hold)
+    with pytest.raises(invites.DoesNotFit):
+        clinic.offer(slot=hold.slot, entry=hold.entry)
+    assert clinic.fill().offers == 0
 
 
 def test_an_offer_that_lapsed_cannot_be_declined_even_before_the_sweep_has_seen_it(

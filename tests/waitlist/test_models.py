@@ -130,9 +130,14 @@ REFUSED: dict[str, list[str]] = {
         ).replace("SELECT tenant_id, facility_id", "SELECT tenant_id, %(venue)s::uuid")
     ],
     "hold_entry_slot_once": [
-        HOLD.format("status = 'withdrawn', closed_at = now()")
+        HOLD.format(f"status = '{status}', closed_at = now()")
         + "; "
         + COPY_HOLD.format(entry="entry_id", slot="slot_id", patient="patient_id", period="period")
+        for status in ("declined", "expired", "accepted")
+    ],
+    "hold_taken_back": [
+        HOLD.format("taken_back = true"),
+        HOLD.format("taken_back = true, status = 'declined', closed_at = now()"),
     ],
     "hold_patient_once_at_a_time": [
         COPY_HOLD.format(
@@ -191,6 +196,10 @@ ACCEPTED = [
     ENTRY.format("preferred_days = '{1,2,3,4,5,6,7}', urgency = 3"),
     ENTRY.format("status = 'cancelled', closed_at = now(), cancellation_reason = 'x'"),
     HOLD.format("status = 'declined', closed_at = now()"),
+    # What was withdrawn was not asked.
+    HOLD.format("status = 'withdrawn', taken_back = true, closed_at = now()")
+    + "; "
+    + COPY_HOLD.format(entry="entry_id", slot="slot_id", patient="patient_id", period="period"),
     # Two live holds of one patient may touch.
     COPY_HOLD.format(
         entry="%(entry)s::uuid",

@@ -28,7 +28,7 @@ class MatchesAnswer(serializers.Serializer[Any]):
 
 
 class LeaderAnswer(serializers.Serializer[Any]):
-    """An entry that fits; rank 1 is offered first."""
+    """Somebody who fits, with the entry that would get the slot; rank 1 is offered first."""
 
     entry = serializers.UUIDField()
     rank = serializers.IntegerField(min_value=1)
@@ -37,9 +37,12 @@ class LeaderAnswer(serializers.Serializer[Any]):
 
 
 class SlotExplanationAnswer(serializers.Serializer[Any]):
-    """Who fits a slot, and by which rule the others are kept from it, each counted once.
+    """Who fits a slot, and by which rule the others are kept from it, each entry counted once.
 
-    `closed` says what keeps the scan from offering the slot to anybody, as codes.
+    `closed` says what keeps the scan from offering the slot to anybody, as codes; `tried_in_vain`:
+    nobody fitted, and it waits until the queue changes or a day has gone; `overlapped`: another
+    open slot of the provider, which ends first and which somebody fits, goes before it. `leaders`
+    are who would be offered it first if it were the only slot, each once.
     """
 
     slot = serializers.UUIDField()
@@ -51,7 +54,10 @@ class SlotExplanationAnswer(serializers.Serializer[Any]):
 
 
 class ChanceAnswer(serializers.Serializer[Any]):
-    """A coming slot that the entry fits."""
+    """A coming slot that the entry fits.
+
+    `closed` says what keeps the scan from offering it to anybody at present, as codes.
+    """
 
     slot = serializers.UUIDField()
     facility = serializers.UUIDField()
@@ -59,6 +65,7 @@ class ChanceAnswer(serializers.Serializer[Any]):
     ends_at = serializers.DateTimeField()
     score = serializers.IntegerField(min_value=0, max_value=100)
     matches = MatchesAnswer()
+    closed = serializers.ListField(child=serializers.CharField())
 
 
 class EntryExplanationAnswer(serializers.Serializer[Any]):

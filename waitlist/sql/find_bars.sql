@@ -1,6 +1,7 @@
 -- Which slots those who wait for a facility, or the given ones of them, are kept from although their
 -- wishes may be met: (entry, slot, rule). What somebody was offered before or has cancelled is not
--- offered to them again, whichever of their entries it was. Takes no lock.
+-- offered to them again, whichever of their entries it was. An offer that was withdrawn does not count,
+-- unless it was taken back by hand. Takes no lock.
 WITH slot AS MATERIALIZED (
     SELECT id, period FROM scheduling_slot WHERE id = ANY(%(slots)s::uuid[])
 ),
@@ -36,9 +37,12 @@ busy AS MATERIALIZED (
         AND live.status = 'offered'
         AND live.period && (SELECT period FROM span)
 )
-SELECT entry.id::text, slot.id::text, 'offered_before'
+SELECT
+    entry.id::text, slot.id::text,
+    CASE WHEN hold.taken_back THEN 'taken_back' ELSE 'offered_before' END
 FROM slot
-JOIN waitlist_hold AS hold ON hold.slot_id = slot.id
+JOIN waitlist_hold AS hold
+    ON hold.slot_id = slot.id AND (hold.status <> 'withdrawn' OR hold.taken_back)
 JOIN entry ON entry.patient_id = hold.patient_id
 UNION ALL
 SELECT entry.id::text, slot.id::text, 'cancelled_before'

@@ -24,7 +24,7 @@ def test_owners_are_told_their_chances_alone(clinic: Clinic) -> None:
     url = f"{API}/waitlists/{entry.pk}/explain"
     answer = clinic.client("patient").get(url)
     assert answer.status_code == 200, answer.data
-    assert [one["slot"] for one in answer.data["chances"]] == [str(slot.pk)]
+    assert [(one["slot"], one["closed"]) for one in answer.data["chances"]] == [(str(slot.pk), [])]
     assert str(other.pk) not in answer.content.decode()
     assert str(other.patient_id) not in answer.content.decode()
     assert clinic.client("staff").get(url).data == answer.data
