@@ -209,13 +209,16 @@ class _Leaders:
 def _find_open(*, policy: Any, now: datetime) -> tuple[set[Id], set[Id]]:
     """Find the slots that may be offered, and which of them the scan passes by, tried in vain.
 
-    The policy is one of `fill.policies`.
+    The policy is one of `fill.policies`. Of a venue that is not told: only an organizer's coming
+    makes the scan try, which its people are not to learn.
     """
     seen = {
         "revision": policy.facility.queue.revision,
         "visitors_revision": policy.visitors_revision,
     }
     coming = set(fill.find_open(policy=policy, seen=None, now=now))
+    if policy.facility.kind == Facility.Kind.VENUE:
+        return coming, set()
     return coming, coming.difference(fill.find_open(policy=policy, seen=seen, now=now))
 
 

@@ -12,7 +12,7 @@ from scheduling.models import Facility, Provider, Slot
 from tests import factories
 from tests.waitlist import worlds
 from tests.waitlist.worlds import DAY, HOUR, MINUTE, NOW, SECOND, STAFF, World
-from waitlist import entries
+from waitlist import entries, holds
 from waitlist.models import Queue, WaitlistEntry
 
 START = NOW + DAY
@@ -360,10 +360,16 @@ def test_a_slot_is_offered_to_an_entry_once(pair: Pair) -> None:
     assert worlds.offered() == {(other.pk, pair.entry.pk)}
 
 
-def test_a_withdrawn_offer_is_not_made_again_either(pair: Pair) -> None:
+def test_a_withdrawn_offer_may_be_made_again(pair: Pair) -> None:
     pair.world.offer(slot=pair.slot, entry=pair.entry)
     other = pair.world.offer(slot=pair.world.slot(at=START + 3 * DAY), entry=pair.entry)
     worlds.decline(other)
+    assert pair.is_offered
+
+
+def test_an_offer_that_staff_took_back_is_not_made_again(pair: Pair) -> None:
+    hold = pair.world.offer(slot=pair.slot, entry=pair.entry)
+    holds.take_back(hold_id=hold.pk, reason="offered_by_mistake", actor=STAFF, now=NOW)
     assert not pair.is_offered
 
 
