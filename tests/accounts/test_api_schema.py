@@ -120,7 +120,8 @@ def test_what_is_limited_says_so(schema: dict[str, Any]) -> None:
         "token", "token_refresh", "register", "register_confirm", "get_invitation_accept",
         "invitation_accept", "get_offer", "offer_accept", "offer_decline", "create_waitlist",
         "get_slot_explain", "get_waitlist_explain", "get_unsubscribe",
-        "unsubscribe", "get_nudge", "nudge", "get_calendar", "webhook_test",
+        "unsubscribe", "get_nudge", "nudge", "get_calendar", "webhook_test", "inbound_sms",
+        "inbound_sms_status", "inbound_mail_status", "inbound_whatsapp", "get_inbound_whatsapp",
     }  # fmt: skip
 
 
