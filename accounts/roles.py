@@ -59,6 +59,8 @@ TEAM: Roles = STAFF | {Role.PROVIDER}
 BOOKED: Roles = frozenset({Role.PATIENT, Role.PROVIDER})
 CLINICAL: Roles = TEAM | {Role.PATIENT}
 
+ORGANIZERS: Roles = frozenset({Role.ORGANIZER, Role.ORGANIZER_ADMIN})
+
 READ = ("GET", "HEAD")
 
 
@@ -143,6 +145,17 @@ ROUTES: dict[str, Mapping[str, Roles]] = {
     "tenant-waitlist-policy": _route(read=TEAM, put=ADMINS),
     "calendar-feed": _route(read=BOOKED, post=BOOKED, delete=BOOKED),
     "calendar": _route(read=ANYONE),
+    "rfp-list": _route(read=ORGANIZERS, post=ORGANIZERS),
+    "rfp-detail": _route(read=ORGANIZERS, patch=ORGANIZERS, delete=ORGANIZERS),
+    "rfp-send": _route(post=ORGANIZERS),
+    "rfp-shortlist": _route(post=ORGANIZERS),
+    "rfp-award": _route(post=ORGANIZERS),
+    "rfp-close": _route(post=ORGANIZERS),
+    "venue-rfp-list": _route(read=STAFF),
+    "venue-rfp-respond": _route(post=STAFF),
+    "venue-availability": _route(read=STAFF, put=ADMINS),
+    "venue-availability-override": _route(delete=ADMINS),
+    "venue-badge": _route(read=ANYONE),
     **_rows(name="webhook", read=MANAGERS, write=MANAGERS),
     "webhook-rotate": _route(post=MANAGERS),
     "webhook-test": _route(post=MANAGERS),

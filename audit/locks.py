@@ -14,6 +14,8 @@ NUDGE = "waitlist.nudge"
 REMIND = "waitlist.remind"
 METRICS = "waitlist.metrics"
 GENERATE = "scheduling.generate"
+RFP_DEADLINES = "availability.rfp_deadlines"
+INFER = "availability.infer"
 RELAY = "notifications.relay"
 IDEMPOTENCY = "accounts.idempotency"  # of a caller and a key
 

@@ -79,6 +79,7 @@ INSTALLED_APPS = [
     "audit",
     "accounts",
     "scheduling",
+    "availability",
     "waitlist",
     "notifications",
     "bench",
@@ -165,6 +166,12 @@ SPECTACULAR_SETTINGS = {
         "AppointmentStatus": "scheduling.models.Appointment.Status",
         "AppointmentSource": "scheduling.models.Appointment.Source",
         "EntryStatus": "waitlist.models.WaitlistEntry.Status",
+        "RfpStatus": "availability.models.Rfp.Status",
+        "RfpVenueStatus": "availability.models.RfpVenue.Status",
+        "RfpResponse": "availability.models.RfpVenue.Response",
+        "AvailabilityStatus": "availability.models.VenueAvailability.Status",
+        "ManualAvailabilityStatus": "availability.statuses.BY_HAND",
+        "BadgeColor": "availability.badges.COLORS",
         "HoldStatus": "waitlist.models.Hold.Status",
         "HoldSource": "waitlist.models.Hold.Source",
         "CallerRole": "scheduling.api.tokens.ROLES",
@@ -200,6 +207,7 @@ RATE_LIMITS: dict[str, str] = {
     "messages": "600/minute",  # per tenant and channel, likewise
     "mail": "3/hour",  # links in mails, per mail address that is written to
     "explain": "30/minute",  # per user
+    "badge": "120/minute",  # of venues whose badge is not kept, per address
     "calendar": "10/minute",  # per calendar; of addresses at which none is, per caller's address
     "inbound": "20/minute",  # answers, per phone
     "unsigned": "30/minute",  # what comes in without a right signature, per address
@@ -408,6 +416,8 @@ CELERY_BEAT_SCHEDULE = {
             timedelta(minutes=1),
             {"expire_seconds": 60},
         ),
+        ("availability", "close_overdue_rfps", timedelta(hours=1), {}),
+        ("availability", "infer", timedelta(hours=6), {}),
         ("notifications", "relay_events", timedelta(seconds=5), {"expire_seconds": 5}),
         ("notifications", "retry_deliveries", timedelta(minutes=1), {"expire_seconds": 60}),
         ("notifications", "stream_events", timedelta(minutes=1), {"expire_seconds": 60}),

@@ -35,6 +35,15 @@ GROUPS = (
         ),
     ),
     (
+        "Venues",
+        (
+            ("request_quote", "availability.rfp"),
+            ("forward_to_inbox", "availability.rfpvenue"),
+            ("event_note", "availability.venueavailability"),
+            ("sensors", "availability.signal"),
+        ),
+    ),
+    (
         "Messages",
         (
             ("outgoing_mail", "notifications.message"),

@@ -14,6 +14,7 @@ from django_celery_beat.models import PeriodicTask
 from accounts.models import IdempotencyKey, Invitation, Membership, Tenant, User
 from audit import clock
 from audit.models import Event, EventSeq, JobRun, Unrelayed
+from availability.models import VenueAvailability
 from config.sidebar import navigation
 from notifications.models import (
     ChannelSwitch,
@@ -79,7 +80,15 @@ def test_pages(client: Client, seed: Seed, superuser: User, who: str) -> None:
     hidden: dict[str, set[type[Model]]] = {
         "admin": OPERATED,
         "staff": OPERATED
-        | {Membership, Invitation, Template, ChannelSwitch, WebhookEndpoint, WebhookDelivery},
+        | {
+            VenueAvailability,
+            Membership,
+            Invitation,
+            Template,
+            ChannelSwitch,
+            WebhookEndpoint,
+            WebhookDelivery,
+        },
     }
     added: dict[str, set[type[Model]]] = {"admin": ADDED_BY_ADMINS, "staff": ADDED_BY_STAFF}
     for model in MODELS:
