@@ -28,6 +28,7 @@ STATUS: dict[str, int] = {
     "not_yours": HTTPStatus.FORBIDDEN,
     "stale": HTTPStatus.PRECONDITION_FAILED,
     "too_many_entries": HTTPStatus.TOO_MANY_REQUESTS,
+    "too_many_rfps": HTTPStatus.TOO_MANY_REQUESTS,
     "key_reused": HTTPStatus.UNPROCESSABLE_ENTITY,
     "bad_credentials": HTTPStatus.UNAUTHORIZED,
     "bad_token": HTTPStatus.UNAUTHORIZED,
@@ -43,7 +44,7 @@ CODES: dict[str, str] = {
 }
 # The framework's names for what is wrong with no single field.
 FIELDS: dict[str | None, str] = {None: "", "non_field_errors": "", "__all__": ""}
-RETRY_AFTER = {"too_many_entries": 3600, "in_flight": 1}  # seconds
+RETRY_AFTER = {"too_many_entries": 3600, "too_many_rfps": 3600, "in_flight": 1}  # seconds
 
 
 class Conflict(Refused):

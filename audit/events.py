@@ -59,6 +59,17 @@ KINDS: dict[str, frozenset[str]] = {
         "waitlist.position_changed": "position",
         "waitlist.policy_changed": "fields",
         "webhook.disabled": "reason",
+        "rfp.drafted": "duplicated_from_id",
+        "rfp.sent": "response_deadline",
+        "rfp.responded": "rfp_id response",
+        "rfp.no_response": "rfp_id",
+        "rfp.shortlisted": "rfp_id",
+        "rfp.awarded": "rfp_id",
+        "rfp.closed": "",
+        "venue.availability_inferred": "",
+        "venue.availability_manual_set": "",
+        "venue.availability_improved": "",
+        "venue.override_cleared": "",
     }.items()
 }
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from django.utils.module_loading import import_string
 
+import availability as availability_app
 import notifications as notifications_app
 import scheduling as scheduling_app
 import waitlist as waitlist_app
@@ -16,6 +17,7 @@ from accounts import routes
 from accounts.models import Language
 from accounts.roles import ROUTES, Role
 from audit.triggers import Move
+from availability import models as availability
 from notifications import models as notifications
 from notifications import replies
 from notifications import whatsapp as whatsapp_channel
@@ -26,11 +28,12 @@ from waitlist import models as waitlist
 
 LOCKS = re.compile(r"\bLocks ([a-z, \n]+)\.")
 ORDER = (
-    "queue", "provider", "patient", "slot", "appointment", "hold", "entry", "unrelayed", "message",
-    "endpoint", "delivery", "cursor",
+    "queue", "provider", "patient", "organizer", "slot", "appointment", "hold", "entry", "rfp",
+    "venue", "unrelayed", "message", "endpoint", "delivery", "cursor",
 )  # fmt: skip
 MACHINES: Mapping[str, Mapping[Move, str]] = {
     **scheduling.MOVES,
+    **availability.MOVES,
     **waitlist.MOVES,
     **notifications.MOVES,
 }
@@ -113,7 +116,7 @@ def locks(*, function: Callable[..., Any]) -> list[str]:
 def _lockers() -> set[str]:
     """Find the public functions of the nouns that say which rows they lock."""
     found = set()
-    for app in (scheduling_app, waitlist_app, notifications_app):
+    for app in (scheduling_app, availability_app, waitlist_app, notifications_app):
         for module in pkgutil.iter_modules(app.__path__, prefix=f"{app.__name__}."):
             if module.ispkg or module.name.endswith((".admin", ".tasks", ".apps", ".urls")):
                 continue

@@ -79,6 +79,7 @@ INSTALLED_APPS = [
     "audit",
     "accounts",
     "scheduling",
+    "availability",
     "waitlist",
     "notifications",
     "bench",
