@@ -19,9 +19,10 @@ from accounts.roles import ROUTES, Role
 from audit.triggers import Move
 from availability import models as availability
 from notifications import models as notifications
-from notifications import replies
+from notifications import replies, templates
 from notifications import whatsapp as whatsapp_channel
 from notifications.kinds import KINDS
+from notifications.models import Channel
 from notifications.words import Meaning
 from scheduling import models as scheduling
 from waitlist import models as waitlist
@@ -161,14 +162,14 @@ def whatsapp() -> str:
         "Who did not write to us within a day gets templates only, which Meta approves before. They"
         " are of category `UTILITY` with named parameters. Those with buttons have two quick"
         " replies, in this order. Without one of them, its messages fail with the reason"
-        " `whatsapp_132001`.\n",
+        " `whatsapp_132001`. Those of `organizer_…` are for organizers, who answer by the link.\n",
         "A kind that a tenant switches on besides needs a template of its name, such as"
         " `waitlist_joined` for `waitlist.joined`, with the parameters of its short text in"
         " `notifications/texts/`.\n",
     ]
-    for kind, rule in KINDS.items():
-        if notifications.Channel.WHATSAPP not in rule.channels:
-            continue
+    usual = [kind for kind, rule in KINDS.items() if Channel.WHATSAPP in rule.channels]
+    others = [kind.replace("waitlist.", "organizer.") for kind in usual]
+    for kind in [*usual, *(kind for kind in others if kind in templates.to_organizers())]:
         parts += [f"## {whatsapp_channel.template_name(kind=kind)}\n"]
         parts += ["| language | text | buttons |", "|---|---|---|"]
         for language in Language.values:

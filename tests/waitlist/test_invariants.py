@@ -9,13 +9,11 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from accounts.models import Tenant
 from audit.models import Event, Unrelayed
 from notifications import relay
 from scheduling import appointments, blocks, slots
-from tests import factories
 from tests.audit.refusals import unguarded
-from tests.waitlist import worlds
+from tests.waitlist import asking, worlds
 from tests.waitlist.worlds import DAY, HOUR, NOW, STAFF, World
 from waitlist import entries, holds, invariants, invites
 
@@ -59,9 +57,15 @@ def lived(clinic: World) -> World:
     invites.promote(entry_id=clinic.join().pk, slot_id=promoted.pk, actor=STAFF, now=NOW)
     clinic.join(latest=NOW)
     entries.expire_due(now=NOW, limit=10)
-    organizer = factories.TenantFactory.create(kind=Tenant.Kind.ORGANIZER)
-    venue = worlds.build(kind="venue")
-    entries.join(facility_id=venue.facility.pk, organizer_id=organizer.pk, actor=STAFF, now=NOW)
+    venue = worlds.build(kind="venue").facility
+    for way in ("lapse", "lapse", "convert", "wait"):
+        asking.wait(place=venue)
+        if way != "wait":
+            hold = asking.offer(place=venue)
+        if way == "lapse":
+            holds.expire_due(now=hold.expires_at, limit=10)
+        elif way == "convert":
+            asking.convert(hold)
     relay.relay(limit=5, now=NOW)
     return clinic
 
@@ -134,15 +138,7 @@ def test_2_two_live_holds_of_one_entry(clinic: World) -> None:
 
 
 def test_2_two_live_holds_without_slot_in_one_queue(venue: World) -> None:
-    waiting = [
-        entries.join(
-            facility_id=venue.facility.pk,
-            organizer_id=factories.TenantFactory.create(kind=Tenant.Kind.ORGANIZER).pk,
-            actor=STAFF,
-            now=NOW,
-        )
-        for _ in range(2)
-    ]
+    waiting = [asking.wait(place=venue.facility) for _ in range(2)]
     _drop("hold_without_slot_once", "waitlist_hold")
     for entry in waiting:
         worlds.without_slot(entry)
@@ -303,20 +299,14 @@ def test_9_a_patient_who_waits_at_a_venue(clinic: World, venue: World) -> None:
 
 
 def test_9_an_organizer_who_waits_at_their_own_venue(venue: World) -> None:
-    organizer = factories.TenantFactory.create(kind=Tenant.Kind.ORGANIZER)
-    entry = entries.join(
-        facility_id=venue.facility.pk, organizer_id=organizer.pk, actor=STAFF, now=NOW
-    )
-    _set("scheduling_facility", venue.facility.pk, tenant_id=organizer.pk)
+    entry = asking.wait(place=venue.facility)
+    _set("scheduling_facility", venue.facility.pk, tenant_id=entry.organizer_id)
     assert _found() == {(9, entry.pk)}
 
 
 def test_9_an_organizer_who_waits_at_a_place_that_is_no_venue(clinic: World, venue: World) -> None:
     """Nothing crosses tenants except an organizer's entry at a venue."""
-    organizer = factories.TenantFactory.create(kind=Tenant.Kind.ORGANIZER)
-    entry = entries.join(
-        facility_id=venue.facility.pk, organizer_id=organizer.pk, actor=STAFF, now=NOW
-    )
+    entry = asking.wait(place=venue.facility)
     assert _found() == set()
     _entry(entry.pk, facility_id=clinic.facility.pk)
     assert _found() == {(9, entry.pk)}

@@ -27,7 +27,7 @@ from tests import factories
 from tests.accounts.pages import url
 from tests.accounts.seeds import MODELS
 from tests.clinics import Clinic, open_clinic
-from tests.waitlist import worlds
+from tests.waitlist import asking, worlds
 from waitlist import entries, fill, metrics
 from waitlist.admin.queues import DryPassAdmin, FruitlessAdmin
 from waitlist.models import DryPass, Fruitless, Hold, Queue, WaitlistEntry
@@ -78,16 +78,9 @@ def venue(db: None, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Venue:
 
 def come(venue: Venue) -> Ids:
     """Let organizers wait there, one with an offer, one who leaves; do what the workers do."""
-    now = clock.now()
-
-    def ask() -> WaitlistEntry:
-        organizer = factories.TenantFactory.create(kind=Tenant.Kind.ORGANIZER)
-        return entries.join(
-            facility_id=venue.clinic.facility.pk, organizer_id=organizer.pk, actor=SYSTEM, now=now
-        )
-
-    offered, leaving, waiting = ask(), ask(), ask()
-    hold = worlds.without_slot(offered, now=now)
+    now, place = clock.now(), venue.clinic.facility
+    hold = worlds.without_slot(asking.wait(place=place, at=now), now=now)
+    leaving, waiting = (asking.wait(place=place, at=now) for _ in range(2))
     entries.cancel(entry_id=leaving.pk, reason="other", actor=SYSTEM, now=now)
     fill.fill(facility_id=venue.clinic.facility.pk, now=now)
     metrics.roll_up(now=now)
