@@ -48,7 +48,8 @@ def states(place: Facility) -> list[str]:
 
 
 def resolve(place: Facility, *, at: datetime) -> Resumed:
-    return breakers.resolve(facility_id=place.pk, actor=venues.OWNER, now=at)
+    owner = Actor("user", factories.UserFactory.create().pk)
+    return breakers.resolve(facility_id=place.pk, actor=owner, now=at)
 
 
 def can_join(place: Facility, *, at: datetime) -> bool:
@@ -124,9 +125,10 @@ def test_lapses_of_slots_and_of_other_venues_do_not_count(venue: World) -> None:
         asking.free(place=one)
     at = lapse(place, at=NOW, times=2)
     lapse(other, at=NOW, times=2)
+    slot = venue.slot()
     slots = Hold.objects.create(
-        tenant=venue.tenant, facility=place, entry=asking.wait(place=place), slot=venue.slot(),
-        period=venue.slot().period, source="scan", offered_at=at, expires_at=at + DAY,
+        tenant=venue.tenant, facility=place, entry=asking.wait(place=place), slot=slot,
+        period=slot.period, source="scan", offered_at=at, expires_at=at + DAY,
     )  # fmt: skip
     Hold.objects.filter(pk=slots.pk).update(status="expired", closed_at=at)
     assert breakers.trip(facility_ids=[place.pk, other.pk], now=at) == 0

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import datetime, time, timedelta
 
 import pytest
+from django.db import connection
 from pytest_django import DjangoCaptureOnCommitCallbacks
 
 from audit import locks
@@ -32,6 +33,7 @@ def go_on(place: Facility, *, at: datetime = NOW) -> Hold | None:
 
 def _sent(act: Callable[[], object], capture: DjangoCaptureOnCommitCallbacks) -> list[str]:
     """Do something, and return the venues for which the task is sent."""
+    connection.run_on_commit.clear()  # as if what was done before were committed
     with capture() as callbacks:
         act()
     messages = [callback for callback in callbacks if getattr(callback, "task", "") == TASK]
