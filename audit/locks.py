@@ -16,6 +16,8 @@ CASCADE = "waitlist.cascade"
 BREAKERS = "waitlist.breakers"
 METRICS = "waitlist.metrics"
 GENERATE = "scheduling.generate"
+RFP_DEADLINES = "availability.rfp_deadlines"
+INFER = "availability.infer"
 RELAY = "notifications.relay"
 IDEMPOTENCY = "accounts.idempotency"  # of a caller and a key
 

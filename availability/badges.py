@@ -4,7 +4,7 @@ A change leaves a mark in place of the badge for a moment: who read the row befo
 cannot put the old badge back.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from uuid import UUID
@@ -81,8 +81,14 @@ def read(*, facility_id: UUID) -> Badge:
 def drop(*, facility_ids: Collection[UUID]) -> None:
     """Forget the badges of venues on commit; a Valkey that is away costs five minutes at most."""
     if facility_ids:
-        marks = {_key(one): CHANGED for one in facility_ids}
-        transaction.on_commit(partial(cache.set_many, marks, timeout=MARKED), robust=True)
+        transaction.on_commit(partial(_mark, keys=[_key(one) for one in facility_ids]))
+
+
+def _mark(*, keys: Sequence[str]) -> None:
+    try:
+        cache.set_many(dict.fromkeys(keys, CHANGED), timeout=MARKED)
+    except RedisError as error:
+        log.warning("badges are not dropped", error=type(error).__name__)
 
 
 def _key(facility_id: UUID) -> str:

@@ -40,13 +40,14 @@ def record(*, signals: Sequence[Signal]) -> None:
     Recording is beside the point of whatever happened: a failure is logged and counted, and what
     happened stands.
     """
+    if not signals:
+        return
     try:
         with transaction.atomic():
             Signal.objects.bulk_create(signals)
-    except Exception as error:  # whatever it is, the caller's work is done
-        types = sorted({signal.type for signal in signals})
-        log.exception("signals are not recorded", types=types, signals=len(signals),
-                      error=type(error).__name__)  # fmt: skip
+    except Exception:  # whatever it is, the caller's work is done
+        types = sorted({str(signal.type) for signal in signals})
+        log.exception("signals are not recorded", types=types, signals=len(signals))
         _count_lost(signals=len(signals))
 
 

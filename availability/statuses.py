@@ -4,6 +4,7 @@ Whatever changes the status that is shown goes through `_show`, or through `infe
 which says the same.
 """
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -11,7 +12,7 @@ from uuid import UUID
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
-from audit import events
+from audit import events, locks, sql
 from audit.errors import NotFound, check_version
 from audit.events import Actor
 from availability import badges, signals
@@ -104,6 +105,32 @@ def clear_vacancy(*, facility_id: UUID) -> None:
     if row.vacant_since is not None:
         row.vacant_since = None
         row.save(update_fields=["vacant_since"])
+
+
+@dataclass(frozen=True, slots=True)
+class Inferred:
+    """What a run of inference did: how many venues it looked at, changed, and made better."""
+
+    venues: int = 0
+    changed: int = 0
+    improved: int = 0
+
+
+@transaction.atomic
+def infer(*, now: datetime) -> Inferred:
+    """Say what the answers of the last 90 days make of each venue that had any. Locks venue.
+
+    One run at a time: another that comes meanwhile does nothing.
+    """
+    if not locks.try_lock(name=locks.INFER):
+        return Inferred()
+    params = {"now": now, "since": now - signals.PERIOD}
+    found = sql.run(app="availability", name="infer_statuses", params=params)
+    changed = [venue for venue, changes, _ in found if changes]
+    improved = [venue for venue, _, improves in found if improves]
+    badges.drop(facility_ids=changed)
+    events.announce(kind="venue.availability_improved", ids=improved)
+    return Inferred(venues=len(found), changed=len(changed), improved=len(improved))
 
 
 def _show(

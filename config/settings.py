@@ -204,6 +204,7 @@ RATE_LIMITS: dict[str, str] = {
     "messages": "600/minute",  # per tenant and channel, likewise
     "mail": "3/hour",  # links in mails, per mail address that is written to
     "explain": "30/minute",  # per user
+    "badge": "120/minute",  # of venues whose badge is not kept, per address
     "calendar": "10/minute",  # per calendar; of addresses at which none is, per caller's address
     "inbound": "20/minute",  # answers, per phone
     "unsigned": "30/minute",  # what comes in without a right signature, per address
@@ -419,6 +420,8 @@ CELERY_BEAT_SCHEDULE = {
             timedelta(minutes=1),
             {"expire_seconds": 60},
         ),
+        ("availability", "close_overdue_rfps", timedelta(hours=1), {}),
+        ("availability", "infer", timedelta(hours=6), {}),
         ("notifications", "relay_events", timedelta(seconds=5), {"expire_seconds": 5}),
         ("notifications", "retry_deliveries", timedelta(minutes=1), {"expire_seconds": 60}),
         ("notifications", "stream_events", timedelta(minutes=1), {"expire_seconds": 60}),

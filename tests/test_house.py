@@ -16,7 +16,7 @@ from pytest_django import DjangoDbBlocker
 from config import docs
 
 ROOT = Path(settings.BASE_DIR)
-APPS = ("accounts", "audit", "scheduling", "waitlist", "notifications")
+APPS = ("accounts", "audit", "scheduling", "availability", "waitlist", "notifications")
 ENTRANCES = {"admin", "api", "apps", "models", "tasks"}
 
 # Whose modules may write the status of what, in Python and in SQL.
@@ -30,6 +30,8 @@ WRITERS: dict[str, set[str]] = {
     },
     "Hold": {"waitlist.holds", "waitlist.fill", "waitlist.invites"},
     "CircuitBreaker": set(),
+    "Rfp": {"availability.rfps"},
+    "RfpVenue": {"availability.rfps"},
     "Message": {"notifications.messages"},
     "WebhookDelivery": {"notifications.webhook_deliveries"},
 }  # fmt: skip
@@ -45,6 +47,8 @@ TABLES = {
     },
     "waitlist_hold": {"waitlist/sql/write_offers.sql", "waitlist/sql/close_holds.sql"},
     "waitlist_circuitbreaker": set(),
+    "availability_rfp": set(),
+    "availability_rfpvenue": {"availability/sql/close_overdue_rfps.sql"},
     "notifications_message": {"notifications/sql/fan_out_messages.sql"},
     "notifications_webhookdelivery": {"notifications/sql/fan_out_webhooks.sql"},
 }  # fmt: skip
@@ -313,7 +317,7 @@ def test_each_transaction_says_which_rows_it_locks() -> None:
         f"{module}.{function.name}"
         for module, tree in NOUNS.items()
         for function in _public(tree)
-        if module.startswith(("scheduling.", "waitlist.", "notifications."))
+        if module.startswith(("scheduling.", "availability.", "waitlist.", "notifications."))
         and "transaction.atomic" in map(ast.unparse, function.decorator_list)
         and not docs.LOCKS.search(ast.get_docstring(function) or "")
     }
@@ -386,7 +390,8 @@ def _ours(alias: str) -> dict[str, set[str]]:
     with connections[alias].cursor() as cursor:
         for what, query in (
             ("tables", "SELECT relname FROM pg_class WHERE relkind = 'r'"
-                       " AND relname ~ '^(accounts|audit|scheduling|waitlist|notifications)_'"),
+                       " AND relname ~"
+                       " '^(accounts|audit|scheduling|availability|waitlist|notifications)_'"),
             ("triggers", "SELECT tgname FROM pg_trigger WHERE NOT tgisinternal"),
         ):  # fmt: skip
             cursor.execute(query)

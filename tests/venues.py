@@ -1,16 +1,19 @@
 """An organizer and a venue of another tenant, and what goes on between them. Times are fixed."""
 
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from accounts.models import Tenant
-from availability import rfps
+from audit.events import Actor
+from availability import rfps, statuses
 from availability.models import Rfp, RfpVenue, VenueAvailability
 from scheduling.models import Facility
 from tests import factories
 from tests.waitlist.worlds import NOW, STAFF
 
+OWNER = Actor("user", UUID("00000000-0000-7000-8000-000000000002"))
 DEADLINE = NOW + timedelta(days=7)
 
 
@@ -33,6 +36,29 @@ class Scene:
             organizer_id=self.organizer.pk, values=contents(**fields), venue_ids=venue_ids,
             actor=STAFF, now=NOW,
         )  # fmt: skip
+
+    def send(self, rfp: Rfp | None = None, **fields: Any) -> Rfp:
+        """Send an RFP, a new one unless given."""
+        return rfps.send(rfp_id=(rfp or self.draft(**fields)).pk, actor=STAFF, now=NOW)
+
+    def answer(
+        self, rfp: Rfp, response: str = "confirmed", *, venue: Facility | None = None,
+        at: datetime = NOW,
+    ) -> RfpVenue:  # fmt: skip
+        """Let a venue answer an RFP."""
+        pk = self.target(rfp, venue).pk
+        return rfps.respond(rfp_venue_id=pk, response=response, actor=OWNER, now=at)
+
+    def asked(self, response: str, *, at: datetime = NOW) -> RfpVenue:
+        """Let the venue answer a new RFP, which is closed then: others may follow."""
+        rfp = self.send()
+        target = self.answer(rfp, response, at=at)
+        rfps.close(rfp_id=rfp.pk, actor=STAFF, now=at)
+        return target
+
+    def set(self, status: str, *, at: datetime = NOW) -> VenueAvailability:
+        """Let the owner set what is shown."""
+        return statuses.set_by_hand(facility_id=self.venue.pk, status=status, actor=OWNER, now=at)
 
     def target(self, rfp: Rfp, venue: Facility | None = None) -> RfpVenue:
         """Return an RFP's copy at a venue as the database has it."""
