@@ -69,22 +69,17 @@ def states() -> str:
     ]
     for machine, moves in MACHINES.items():
         parts.append(f"## {machine}\n")
-        if not any(moves.values()):
-            parts.append("Nothing makes these moves yet.\n")
         arrows = "\n".join(f"    {old or '[*]'} --> {new}" for old, new in moves)
         parts.append(f"```mermaid\nstateDiagram-v2\n{arrows}\n```\n")
         parts.append("| from | to | for example by |\n|---|---|---|")
-        parts += [
-            f"| {old or '–'} | {new} | {f'`{name}`' if name else '–'} |"
-            for (old, new), name in moves.items()
-        ]
+        parts += [f"| {old or '–'} | {new} | `{name}` |" for (old, new), name in moves.items()]
         parts.append("")
     return "\n".join(parts)
 
 
 def locking() -> str:
     """List the row locks of each function that makes a move, and of the others that say some."""
-    moving = {name for moves in MACHINES.values() for name in moves.values() if name}
+    moving = {name for moves in MACHINES.values() for name in moves.values()}
     names = sorted(moving | _lockers())
     parts = [
         MADE.replace("`MOVES`", "docstrings"),

