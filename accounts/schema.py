@@ -55,7 +55,11 @@ NAMED: Mapping[str, Any] = {
     "slot_minutes": 30, "buffer_minutes": 0, "weekday": 1, "version": 1, "duration": "PT30M",
     "duration_minutes": 30, "valid_until": "2026-12-31", "external_ref": "P-1024",
     "preferred_days": [1, 3], "total": 1, "page": 1, "page_size": 25,
-    "detail": "Follow the link in the mail that you get.",
+    "detail": "Follow the link in the mail that you get.", "title": "Spring gala",
+    "event_type": "gala", "attendance_min": 80, "attendance_max": 120,
+    "space_requirements": ["banquet", "theatre"], "preferred_dates_start": "2026-05-08",
+    "preferred_dates_end": "2026-05-09", "period_days": 90, "unavailable_ratio": 0.5,
+    "badge_label": "Accepting Events", "venue_name": "Guildhall", "organizer_name": "Gala House",
 }  # fmt: skip
 
 

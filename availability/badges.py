@@ -29,6 +29,7 @@ LOOKS: dict[str, tuple[str, str]] = {
     Status.SEASONAL: ("blue", "Seasonal Venue"),
     Status.NOT_SET: ("gray", "Status Unknown"),
 }
+COLORS = [(color, color) for color, _ in LOOKS.values()]
 KEPT = 300  # seconds
 MARKED = 10  # seconds, longer than a reader takes between reading and writing
 CHANGED = "changed"

@@ -1,4 +1,5 @@
 import pgtrigger
+from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import F, Func, Q, Value
@@ -36,16 +37,17 @@ MOVES: dict[str, dict[Move, str]] = {
 
 MOST_PEOPLE = 1_000_000
 
-#: What venues were asked for; it stays as it was sent.
+#: What venues are asked for.
 CONTENTS = (
-    "tenant_id", "title", "event_type", "preferred_dates_start", "preferred_dates_end",
-    "dates_flexible", "attendance_min", "attendance_max", "space_requirements",
-    "response_deadline", "duplicated_from_id",
+    "title", "event_type", "preferred_dates_start", "preferred_dates_end", "dates_flexible",
+    "attendance_min", "attendance_max", "space_requirements", "response_deadline",
 )  # fmt: skip
 
 
-def _rows(record: str) -> str:
-    return f"({', '.join(f'{record}.{column}' for column in CONTENTS)})"
+def _fixed(record: str) -> str:
+    """Return what stays as it was sent."""
+    columns = (*CONTENTS, "tenant_id", "duplicated_from_id", "sent_at")
+    return f"({', '.join(f'{record}.{column}' for column in columns)})"
 
 
 class Rfp(Versioned):
@@ -73,6 +75,7 @@ class Rfp(Versioned):
     space_requirements = models.JSONField(default=list, blank=True, help_text="names of layouts")
     response_deadline = models.DateTimeField()
     status = models.CharField(max_length=10, choices=Status, default=Status.DRAFT)
+    sent_at = models.DateTimeField(null=True, blank=True)
     duplicated_from = models.ForeignKey(
         "self", null=True, blank=True, on_delete=models.PROTECT, related_name="copies"
     )
@@ -84,14 +87,20 @@ class Rfp(Versioned):
             *triggers.state_machine(moves=MOVES["Rfp"]),
             triggers.touch(version=True),
             pgtrigger.Protect(
-                name="sent_as_is",
+                name="stays_once_sent",
                 operation=pgtrigger.Update,
                 condition=pgtrigger.Condition(
-                    f"OLD.status <> 'draft' AND {_rows('OLD')} IS DISTINCT FROM {_rows('NEW')}"
+                    f"OLD.status <> 'draft' AND {_fixed('OLD')} IS DISTINCT FROM {_fixed('NEW')}"
                 ),
             ),
         ]
         constraints = [
+            models.CheckConstraint(
+                name="rfp_sent_at",
+                condition=Q(status="draft", sent_at__isnull=True)
+                | Q(status__in=["sent", "awarded"], sent_at__isnull=False)
+                | Q(status="closed"),  # with or without having been sent
+            ),
             models.CheckConstraint(
                 name="rfp_attendance",
                 condition=Q(attendance_min__gte=1, attendance_max__gte=F("attendance_min")),
@@ -130,6 +139,20 @@ class Rfp(Versioned):
 
     def __str__(self) -> str:
         return self.title
+
+    def clean(self) -> None:
+        """:raises ValidationError: naming the fields that do not go together."""
+        first, last = self.preferred_dates_start, self.preferred_dates_end
+        errors = {}
+        if first is None and (last is not None or not self.dates_flexible):
+            errors["preferred_dates_start"] = "Give the first day, unless any will do."
+        if first is not None and last is not None and last < first:
+            errors["preferred_dates_end"] = "This is before the first day."
+        least, most = self.attendance_min, self.attendance_max
+        if least is not None and most is not None and most < least:
+            errors["attendance_max"] = "This is less than the least."
+        if errors:
+            raise ValidationError(errors)
 
 
 #: Whom an RFP goes to is a part of what was sent.

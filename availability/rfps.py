@@ -101,8 +101,7 @@ def copy_as_draft(
     :raises NotFound: if the venue is no longer open.
     :raises TooManyRfps: if the organizer has five already.
     """
-    copied = [name for name in CONTENTS if name not in {"tenant_id", "duplicated_from_id"}]
-    values = {name: getattr(source_rfp, name) for name in copied}
+    values = {name: getattr(source_rfp, name) for name in CONTENTS}
     values |= {"response_deadline": deadline, "duplicated_from_id": source_rfp.pk}
     return add(
         organizer_id=source_rfp.tenant_id, values=values, venue_ids=[facility.pk], actor=actor,
@@ -149,7 +148,7 @@ def send(*, rfp_id: UUID, actor: Actor, now: datetime, version: int | None = Non
     if errors:
         raise ValidationError(errors)
     _move(rfp=rfp, to=Rfp.Status.SENT, actor=actor, now=now, kind="rfp.sent",
-          data={"response_deadline": rfp.response_deadline.isoformat()})  # fmt: skip
+          data={"response_deadline": rfp.response_deadline.isoformat()}, sent_at=now)  # fmt: skip
     return rfp
 
 
@@ -346,10 +345,10 @@ def _target(*, rfp: Rfp, venue_ids: Collection[UUID]) -> bool:
 
 
 def _move(*, rfp: Rfp, to: Rfp.Status, kind: str, actor: Actor, now: datetime,
-          data: Mapping[str, Any] | None = None) -> None:  # fmt: skip
+          data: Mapping[str, Any] | None = None, **columns: Any) -> None:  # fmt: skip
     """Write the next status of a locked RFP."""
     was = rfp.status
-    Rfp.objects.filter(pk=rfp.pk, status=was).update(status=to)
+    Rfp.objects.filter(pk=rfp.pk, status=was).update(status=to, **columns)
     rfp.refresh_from_db()
     _record(kind=kind, moved=[(rfp, was)], actor=actor, now=now, data=data)
 

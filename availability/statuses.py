@@ -36,6 +36,8 @@ SIGNALS: dict[str, Signal.Type] = {
     Status.SEASONAL: Signal.Type.MANUAL_AVAILABLE,
     Status.FULLY_BOOKED: Signal.Type.MANUAL_UNAVAILABLE,
 }
+#: What one may choose, with the words for it.
+BY_HAND = [(str(status), status.label) for status in Status if status in SIGNALS]
 
 
 def get(*, facility_id: UUID) -> VenueAvailability:
@@ -65,7 +67,6 @@ def set_by_hand(
     vacant = status == Status.ACCEPTING_EVENTS and row.vacant_since is None
     if row.manual_override_at is not None and was == status and not vacant:
         return row
-    row.manual_override_at = now
     _show(row=row, to=status, now=now, by_hand=True,
           kind="venue.availability_manual_set", actor=actor)  # fmt: skip
     signals.record(
@@ -89,7 +90,6 @@ def clear_override(
     row = _lock(facility_id=facility_id, version=version)
     if row.manual_override_at is None:
         return row
-    row.manual_override_at = None
     _show(row=row, to=row.inferred_status or Status.NOT_SET, now=now, by_hand=False,
           kind="venue.override_cleared", actor=actor)  # fmt: skip
     return row
@@ -137,16 +137,16 @@ def _show(
     *, row: VenueAvailability, to: str, now: datetime, by_hand: bool, kind: str, actor: Actor
 ) -> None:
     """Write a locked row with the status that it shows from now on, and what follows from it."""
-    was = row.status
-    improved = (was, to) in BETTER
-    if by_hand and to == Status.ACCEPTING_EVENTS and row.vacant_since is None:
-        improved = True
+    was, vacant_since = row.status, row.vacant_since
+    asked_for = by_hand and to == Status.ACCEPTING_EVENTS and vacant_since is None
+    improved = asked_for or (was, to) in BETTER
     if improved:
-        row.vacant_since = row.vacant_since or now
+        vacant_since = vacant_since or now
     elif was != to:
-        row.vacant_since = None
-    row.status = to
-    row.save(update_fields=["status", "manual_override_at", "vacant_since"])
+        vacant_since = None
+    VenueAvailability.objects.filter(pk=row.pk).update(
+        status=to, manual_override_at=now if by_hand else None, vacant_since=vacant_since
+    )
     row.refresh_from_db()
     told: dict[str, Any] = {
         "tenant_id": row.tenant_id,

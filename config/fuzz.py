@@ -8,7 +8,7 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import schemathesis
@@ -32,10 +32,11 @@ from accounts.roles import roles as allowed
 from accounts.routes import names
 from audit import clock
 from audit.events import SYSTEM
+from availability import rfps, statuses
 from notifications import calendars, relay, webhooks
 from scheduling import appointments, callers
 from scheduling.models import Facility, Patient, Provider, ProviderFacility, Service, Slot
-from waitlist import entries, invites, offers
+from waitlist import cascades, entries, invites, offers
 from waitlist.models import WaitlistPolicy
 
 CONFIG = {
@@ -203,7 +204,12 @@ def _use_known_ids(*, case: Any, scratch: Scratch, luck: random.Random) -> None:
     """Put ids of rows that are there in place of made up ones, mostly: they would all be 404."""
     if _is_good(case, ParameterLocation.PATH) and case.path_parameters and luck.random() < 0.9:
         nouns = [part for part in case.operation.path.split("/") if part and part[0] != "{"]
-        known = {"id": nouns[2], "tenant": "tenants", "facility": "facilities", "token": nouns[2]}
+        of_organization = nouns[2] == "organizations"
+        known = {
+            "id": f"own {nouns[3]}" if of_organization else nouns[2], "token": nouns[2],
+            "tenant": "tenants", "facility": "facilities", "organization": "organizations",
+            "venue": "venue", "rfp_venue": "rfp_venue",
+        }  # fmt: skip
         for name in case.path_parameters:
             if scratch.ids.get(known.get(name, "")):
                 case.path_parameters[name] = luck.choice(scratch.ids[known[name]])
@@ -280,15 +286,52 @@ def _prepare() -> Scratch:
         "webhook-deliveries": _texts(endpoint.deliveries.values_list("pk", flat=True)),
     }  # fmt: skip
     ids |= {"patient": ids["patients"], "slot": ids["slots"], "entry": ids["waitlists"]}
-    tokens = {role: callers.issue(user=user, tenant_id=tenant.pk) for role, user in users.items()}
-    return Scratch(ids, {**tokens, **_organizers(mark)})
-
-
-def _organizers(mark: str) -> dict[str, str]:
-    """Make people of an organizer, who may do next to nothing here; return their tokens by role."""
-    tenant = Tenant.objects.create(
+    organizer = Tenant.objects.create(
         name="Organizer", slug=f"{mark}-organizer", kind=Tenant.Kind.ORGANIZER
     )
+    ids |= _rfps(tenant, organizer, now)
+    tokens = {role: callers.issue(user=user, tenant_id=tenant.pk) for role, user in users.items()}
+    return Scratch(ids, {**tokens, **_organizers(organizer, mark)})
+
+
+def _rfps(tenant: Tenant, organizer: Tenant, now: datetime) -> dict[str, list[str]]:
+    """Make a venue of a tenant, and RFPs of an organizer at it, drafted, sent and answered."""
+    venue = Facility.objects.create(
+        tenant=tenant, name="Hall", slug="hall", kind="venue", timezone="Europe/London"
+    )
+    made = [
+        rfps.add(
+            organizer_id=organizer.pk, venue_ids=[venue.pk], actor=SYSTEM, now=now,
+            values={
+                "title": "Gala", "event_type": "gala", "dates_flexible": True,
+                "attendance_min": 1, "attendance_max": 9,
+                "response_deadline": now + timedelta(days=7),
+            },
+        )
+        for _ in range(4)
+    ]  # fmt: skip
+    for rfp in made[1:]:
+        rfps.send(rfp_id=rfp.pk, actor=SYSTEM, now=now)
+    targets = [rfp.targets.get().pk for rfp in made]
+    rfps.respond(rfp_venue_id=targets[2], response="confirmed", actor=SYSTEM, now=now)
+    rfps.respond(rfp_venue_id=targets[3], response="unavailable", actor=SYSTEM, now=now)
+    rfps.close(rfp_id=made[3].pk, actor=SYSTEM, now=now)
+    entry = entries.join_venue(
+        rfp_venue_id=targets[3], organizer_id=organizer.pk, actor=SYSTEM, now=now
+    )
+    statuses.set_by_hand(
+        facility_id=venue.pk, status="accepting_events", actor=SYSTEM, now=now
+    )
+    cascades.go_on(facility_id=venue.pk, now=now)
+    return {
+        "organizations": [str(organizer.pk)], "own rfps": _texts(rfp.pk for rfp in made),
+        "own waitlists": [str(entry.pk)], "venue": [str(venue.pk)],
+        "rfp_venue": _texts(targets), "source_rfp_venue_id": _texts(targets),
+    }  # fmt: skip
+
+
+def _organizers(tenant: Tenant, mark: str) -> dict[str, str]:
+    """Make people of an organizer, and return their tokens by role."""
     roles = {Role.ORGANIZER: Membership.Role.STAFF, Role.ORGANIZER_ADMIN: Membership.Role.ADMIN}
     tokens = {}
     for role, member in roles.items():

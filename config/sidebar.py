@@ -35,6 +35,16 @@ GROUPS = (
         ),
     ),
     (
+        "Venues",
+        (
+            ("request_quote", "availability.rfp"),
+            ("forward_to_inbox", "availability.rfpvenue"),
+            ("event_note", "availability.venueavailability"),
+            ("sensors", "availability.signal"),
+            ("electric_bolt", "waitlist.circuitbreaker"),
+        ),
+    ),
+    (
         "Messages",
         (
             ("outgoing_mail", "notifications.message"),

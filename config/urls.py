@@ -17,6 +17,7 @@ routes: list[Any] = [
     path("", include("accounts.urls")),
     path("", include("waitlist.urls")),
     path("", include("scheduling.urls")),
+    path("", include("availability.urls")),
     path("", include("notifications.urls")),
 ]
 urlpatterns = [

@@ -38,6 +38,7 @@ from tests.factories import (
     TimeBlockFactory,
     tomorrow,
 )
+from tests.venues import open_venue, set_scene
 from waitlist import entries, invites, offers
 from waitlist.models import WaitlistEntry
 
@@ -114,6 +115,18 @@ def make_place() -> Place:
             tenant_id=tenant.pk, kind="waitlist.joined", channel="sms", language="en", body="Hello"
         ),
     }
+    scene = set_scene(venue=open_venue(tenant=tenant), organizer=organizers)
+    sent = scene.send()
+    refused = scene.asked("unavailable")
+    rows |= {
+        "organization-waitlist": entries.join_venue(
+            rfp_venue_id=refused.pk, organizer_id=organizers.pk, actor=SYSTEM, now=NOW
+        ),
+        "organization": organizers,
+        "venue": scene.venue,
+        "rfp": sent,
+        "rfp_venue": scene.target(sent),
+    }
     relay.relay(limit=1000, now=clock.now())
     told = Message.objects.filter(patient=patient)
     rows |= {
@@ -140,7 +153,7 @@ def fill(*, route: Route, place: Place) -> str:
         path = path.replace("{id}", str(place.rows[kind].pk))
     if "{token}" in path:
         path = path.replace("{token}", TOKENS[route.name.split("-")[0]](place))
-    for kind in ("tenant", "facility"):
+    for kind in ("tenant", "facility", "organization", "venue", "rfp_venue"):
         path = path.replace(f"{{{kind}}}", str(place.rows[kind].pk))
     assert "{" not in path, f"Say in this test what {route.path} is filled with."
     return path
@@ -166,6 +179,8 @@ TOKENS: Mapping[str, Callable[[Place], str]] = {
 # What gets past the checks of a body, so that the row is what a request fails for.
 PASSING: Mapping[str, Callable[[Place], dict[str, Any]]] = {
     "waitlist-notes": lambda place: {"text": "called"},
+    "rfp-shortlist": lambda place: {"rfp_venue": str(place.rows["rfp_venue"].pk)},
+    "rfp-award": lambda place: {"rfp_venue": str(place.rows["rfp_venue"].pk)},
     "appointment-invite": lambda place: {"reason": "patient_request"},
     "waitlist-still-interested": lambda place: {"interested": True},
     "waitlist-promote": lambda place: {"slot": str(place.rows["slot"].pk)},
@@ -251,10 +266,11 @@ def test_another_tenants_rows_are_not_there(own: Place) -> None:
     foreign = make_place()
     wrong = []
     for route in routes.walk():
-        if not {"{id}", "{tenant}"} & set(route.path.split("/")):
+        parts = {"{id}", "{tenant}", "{organization}", "{venue}"} & set(route.path.split("/"))
+        if not parts or route.name == "venue-badge":  # which is everybody's
             continue
         path = fill(route=route, place=foreign)
-        wanted = 403 if "{tenant}" in route.path else 404
+        wanted = 404 if parts == {"{id}"} else 403
         for method in METHODS:
             for role in roles(route=route.name, method=method):
                 body = PASSING[route.name](own) if route.name in PASSING else {}
@@ -289,8 +305,9 @@ def test_lists_hold_nothing_of_another_tenant(own: Place) -> None:
     for route in routes.walk():
         if not route.name.endswith("-list"):
             continue
+        path = fill(route=route, place=own)
         for role in roles(route=route.name, method="GET") - {Role.NONE}:
-            text = own.apis[role].get(route.path).content.decode()
+            text = own.apis[role].get(path).content.decode()
             assert not [id for id in theirs if id in text], (route.name, role)
 
 

@@ -33,6 +33,7 @@ WRITERS: dict[str, set[str]] = {
     "CircuitBreaker": {"waitlist.breakers"},
     "Rfp": {"availability.rfps"},
     "RfpVenue": {"availability.rfps"},
+    "VenueAvailability": {"availability.statuses"},
     "Message": {"notifications.messages"},
     "WebhookDelivery": {"notifications.webhook_deliveries"},
 }  # fmt: skip
@@ -51,6 +52,7 @@ TABLES = {
         "waitlist/sql/trip_breakers.sql", "waitlist/sql/deactivate_breakers.sql",
     },
     "availability_rfp": set(),
+    "availability_venueavailability": {"availability/sql/infer_statuses.sql"},
     "availability_rfpvenue": {"availability/sql/close_overdue_rfps.sql"},
     "notifications_message": {"notifications/sql/fan_out_messages.sql"},
     "notifications_webhookdelivery": {"notifications/sql/fan_out_webhooks.sql"},
@@ -272,7 +274,8 @@ def test_no_signals_are_used() -> None:
         )
         if "signals" in name.split(".") or name.startswith("django.dispatch")
     }
-    assert imported == set()
+    ours = {(module, name) for module, name in imported if name == "availability.signals"}
+    assert imported == ours  # the noun Signal, a fact about a venue
 
 
 @pytest.mark.parametrize("app", APPS)

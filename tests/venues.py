@@ -87,7 +87,9 @@ def open_venue(**fields: Any) -> Facility:
     return factories.FacilityFactory.create(kind=Facility.Kind.VENUE, **fields)
 
 
-def set_scene(*, venue: Facility | None = None) -> Scene:
-    """Make an organizer and, unless given, a venue."""
-    organizer = factories.TenantFactory.create(kind=Tenant.Kind.ORGANIZER)
-    return Scene(organizer, venue or open_venue())
+def set_scene(*, venue: Facility | None = None, organizer: Tenant | None = None) -> Scene:
+    """Make an organizer and a venue, unless given."""
+    return Scene(
+        organizer or factories.TenantFactory.create(kind=Tenant.Kind.ORGANIZER),
+        venue or open_venue(),
+    )

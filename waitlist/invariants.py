@@ -19,7 +19,7 @@ class Breach:
 
 
 # What keeps events and signals as they were written. A trigger that is off promises nothing.
-APPEND_ONLY = ("audit_event", "audit_eventseq")
+APPEND_ONLY = ("audit_event", "audit_eventseq", "availability_signal")
 
 
 def breaches() -> list[Breach]:

@@ -10,15 +10,16 @@ from accounts.models import IdempotencyKey, Invitation, Membership, Tenant, User
 from audit import clock
 from audit.events import SYSTEM
 from audit.models import JobRun
+from availability.models import Rfp, RfpVenue, Signal, VenueAvailability
 from notifications import relay, templates, webhooks
 from notifications.models import ChannelSwitch, Preference, StreamCursor
 from scheduling import appointments
 from scheduling.models import Appointment, Facility, Patient, Provider, Service, Slot
-from tests import factories
+from tests import factories, venues
 from waitlist import entries, invites
-from waitlist.models import DailyMetric, DryPass, Fruitless, Hold, WaitlistEntry
+from waitlist.models import CircuitBreaker, DailyMetric, DryPass, Fruitless, Hold, WaitlistEntry
 
-OWN = ("audit", "accounts", "scheduling", "waitlist", "notifications")
+OWN = ("audit", "accounts", "scheduling", "availability", "waitlist", "notifications")
 #: Every table that has pages.
 MODELS = [model for model in admin.site._registry if model._meta.app_label in OWN]
 
@@ -110,6 +111,18 @@ def grow(*, seed: Seed, name: str) -> None:
         **common, day=now.date(), queue_depth=1, offers=1, promotions=0, expired=0, cancelled=0,
         slots_freed=0, slots_refilled=0,
     )  # fmt: skip
+    CircuitBreaker.objects.create(**common, tripped_at=now)
+    VenueAvailability.objects.create(**common)
+    rfp = Rfp.objects.create(tenant=tenant, **venues.contents(title=f"{name} gala {n}"))
+    target = RfpVenue.objects.create(**common, rfp=rfp)
+    Signal.objects.create(
+        tenant_id=tenant.pk,
+        facility_id=seed.facility.pk,
+        type="confirmed",
+        rfp_id=rfp.pk,
+        rfp_venue_id=target.pk,
+        recorded_at=now,
+    )
     JobRun.objects.create(
         task=f"tests.{n}", state="failed", finished_at=now, error_class="ValueError"
     )

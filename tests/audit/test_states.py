@@ -13,6 +13,7 @@ from django.db import connection, models
 from config import docs
 from notifications import webhooks
 from notifications.models import Message, WebhookDelivery
+from tests import venues
 from tests.audit.refusals import refusal, unguarded
 from tests.waitlist import worlds
 from tests.waitlist.worlds import HOUR, NOW, World
@@ -32,6 +33,11 @@ class Machine:
 
 def _hold(world: World) -> Hold:
     return worlds.without_slot(world.join())
+
+
+def _rfp_venue(world: World) -> models.Model:
+    scene = venues.set_scene()
+    return scene.target(scene.draft())
 
 
 def _breaker(world: World) -> CircuitBreaker:
@@ -98,6 +104,18 @@ MACHINES = {
     ),
     "Hold": Machine(
         make=_hold, always={"closed_at": NOW}, companions={"offered": {"closed_at": None}}
+    ),
+    "Rfp": Machine(
+        make=lambda world: venues.set_scene().draft(to=[]),
+        always={"sent_at": NOW},
+        companions={"draft": {"sent_at": None}},
+    ),
+    "RfpVenue": Machine(
+        make=_rfp_venue,
+        always={"response": "confirmed", "responded_at": NOW},
+        companions={
+            state: {"response": None, "responded_at": None} for state in ("pending", "no_response")
+        },
     ),
     "CircuitBreaker": Machine(
         make=_breaker,

@@ -14,6 +14,7 @@ from redis.exceptions import ConnectionError
 
 from audit.errors import NotFound
 from availability import badges, statuses
+from tests.api import Api
 from tests.availability.test_statuses import infer
 from tests.venues import OWNER, Scene, set_scene
 from tests.waitlist.worlds import NOW
@@ -136,3 +137,16 @@ def test_without_valkey_it_comes_from_the_row_and_changes_go_on(
     scene.set("seasonal")
     infer(scene, "confirmed", at=NOW + timedelta(days=1))
     assert badge(scene).availability_status == "seasonal"
+
+
+def test_public_availability_badge_endpoint_is_cached(
+    scene: Scene, django_assert_num_queries: Any
+) -> None:
+    """The checklist's line of that name: a kept badge is one call of Valkey and no query."""
+    path = f"venues/{scene.venue.pk}/availability/status"
+    first = Api().get(path)
+    with valkey_calls() as calls, django_assert_num_queries(0):
+        assert Api().get(path).json() == first.json()
+    assert calls == ["GET"]
+    scene.set("seasonal")
+    assert Api().get(path).json()["badge_label"] == "Seasonal Venue"

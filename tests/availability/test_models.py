@@ -71,7 +71,7 @@ def test_a_sent_rfp_cannot_change(scene: Scene, column: str, value: Any) -> None
     rfp = scene.draft()
     mine = Rfp.objects.filter(pk=rfp.pk)
     assert mine.update(**{column: value}) == 1
-    mine.update(status="sent")
+    mine.update(status="sent", sent_at=NOW)
     mine.update(**{column: value})  # as it is
     other = contents(dates_flexible=False)[column]
     with pytest.raises(ProgrammingError, match="Cannot update"), transaction.atomic():
@@ -83,7 +83,7 @@ def test_the_venues_of_a_sent_rfp_stay(scene: Scene) -> None:
     other = open_venue()
     added = RfpVenue.objects.create(tenant=scene.organizer, rfp=rfp, facility=other)
     added.delete()
-    Rfp.objects.filter(pk=rfp.pk).update(status="sent")
+    Rfp.objects.filter(pk=rfp.pk).update(status="sent", sent_at=NOW)
     for change in (
         lambda: RfpVenue.objects.create(tenant=scene.organizer, rfp=rfp, facility=other),
         lambda: RfpVenue.objects.filter(rfp=rfp).delete(),

@@ -140,7 +140,7 @@ def test_hold_conversion_creates_a_properly_pre_filled_draft_rfp_with_only_one_v
 
 def test_an_rfp_is_sent_to_its_venues(scene: Scene) -> None:
     rfp = scene.send()
-    assert rfp.status == "sent"
+    assert (rfp.status, rfp.sent_at) == ("sent", NOW)
     assert told()[1:] == [("rfp.sent", "rfp", "draft", "sent")]
     with pytest.raises(rfps.NotDraft):
         scene.send(rfp)

@@ -1,20 +1,16 @@
 """The owner's answer when a venue's offers have stopped."""
 
 from typing import Any, ClassVar
-from uuid import UUID
 
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
-from rest_framework.exceptions import PermissionDenied
 from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts import rows
 from accounts.bodies import Body
-from accounts.views import ApiView
 from audit import clock
-from scheduling.models import Facility
+from availability.api.places import OfVenue
 from waitlist import breakers
 
 
@@ -35,21 +31,20 @@ class ResolvedAnswer(serializers.Serializer[Any]):
     next_entry_offered = serializers.BooleanField()
 
 
-class ResolveBreakerView(ApiView, GenericAPIView[Any]):
+class ResolveBreakerView(OfVenue, GenericAPIView[Any]):
     """Letting offers go on."""
 
     serializer_class = ResolvedAnswer
     problems: ClassVar = {"POST": (breakers.NoBreaker,)}
 
     @extend_schema(request=Resolve, responses=ResolvedAnswer)
-    def post(self, request: Request, venue: UUID) -> Response:
+    def post(self, request: Request) -> Response:
         """Let offers go on after several in a row were not answered; a closed waitlist opens."""
         body = Resolve(data=request.data)
         body.is_valid(raise_exception=True)
-        venues = Facility.objects.filter(kind=Facility.Kind.VENUE)
-        if rows.find(rows=venues, id=venue, field="venue").tenant_id != self.caller.tenant_id:
-            raise PermissionDenied("This is another tenant's venue.")
-        resumed = breakers.resolve(facility_id=venue, actor=self.caller.actor, now=clock.now())
+        resumed = breakers.resolve(
+            facility_id=self.venue.pk, actor=self.caller.actor, now=clock.now()
+        )
         answer = {
             "circuit_breaker_resolved": True,
             "cascade_resumed": resumed.cascade_resumed,

@@ -9,7 +9,7 @@ from django.db.models import Prefetch, QuerySet
 from django_filters import rest_framework as filters
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
-from rest_framework.exceptions import ErrorDetail, PermissionDenied, ValidationError
+from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -17,9 +17,10 @@ from rest_framework.response import Response
 from accounts import rows
 from accounts.bodies import Body
 from accounts.pages import Pages
-from accounts.views import ApiView, RowsView, wanted_version, with_etag
+from accounts.views import RowsView, wanted_version, with_etag
 from audit import clock
 from availability import rfps
+from availability.api.places import OfOrganization
 from availability.models import Rfp, VenueAvailability
 from scheduling import slots
 from waitlist import conversions, entries, holds, queues, ranking, scopes
@@ -200,17 +201,8 @@ class WaitlistPages(Pages):
         }
 
 
-class OrganizationView(ApiView):
-    """An address of an organizer, for its members."""
-
-    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Check whose it is.
-
-        :raises PermissionDenied: if it is another's.
-        """
-        super().initial(request, *args, **kwargs)
-        if kwargs["organization"] != self.caller.tenant_id:
-            raise PermissionDenied("This is another organization's.")
+class OrganizerView(OfOrganization):
+    """A view of an organizer's entries."""
 
     def entries(self) -> QuerySet[WaitlistEntry]:
         """Return the organizer's entries with what their answers need."""
@@ -240,7 +232,7 @@ class OrganizationView(ApiView):
         return with_etag(response=Response(shown, status=status), version=entry.version)
 
 
-class VenueEntriesView(OrganizationView, RowsView):
+class VenueEntriesView(OrganizerView, RowsView):
     """What an organizer waits for."""
 
     serializer_class = VenueEntryAnswer
@@ -257,13 +249,13 @@ class VenueEntriesView(OrganizationView, RowsView):
         """Return the organizer's entries, newest first."""
         return self.entries().order_by("-joined_at", "-id")
 
-    def get(self, request: Request, organization: UUID) -> Response:  # type: ignore[override]
+    def get(self, request: Request) -> Response:
         """List the venues that one waits for or has waited for, newest first."""
         page = self.paginate_queryset(self.filter_queryset(self.get_queryset())) or []
         return self.get_paginated_response(self.answer(entries=[*page]).data)
 
     @extend_schema(request=JoinVenue, responses={201: VenueEntryAnswer})
-    def post(self, request: Request, organization: UUID) -> Response:
+    def post(self, request: Request) -> Response:
         """Wait for a venue that answered an RFP that it is unavailable.
 
         Refused where one waits for it already, waits for five venues, or where the venue does not
@@ -275,7 +267,7 @@ class VenueEntriesView(OrganizationView, RowsView):
         try:
             entry = entries.join_venue(
                 rfp_venue_id=source,
-                organizer_id=organization,
+                organizer_id=self.caller.tenant_id,
                 actor=self.caller.actor,
                 now=clock.now(),
             )
@@ -287,17 +279,17 @@ class VenueEntriesView(OrganizationView, RowsView):
         return response
 
 
-class VenueEntryView(OrganizationView, GenericAPIView[WaitlistEntry]):
+class VenueEntryView(OrganizerView, GenericAPIView[WaitlistEntry]):
     """One entry."""
 
     serializer_class = VenueEntryAnswer
 
-    def get(self, request: Request, organization: UUID, id: UUID) -> Response:
+    def get(self, request: Request, id: UUID) -> Response:
         """Read an entry with its position and the offer that it has."""
         return self.show(entry_id=id)
 
 
-class ConvertView(OrganizationView, GenericAPIView[WaitlistEntry]):
+class ConvertView(OrganizerView, GenericAPIView[WaitlistEntry]):
     """Saying yes to an offer of a venue."""
 
     serializer_class = ConversionAnswer
@@ -309,7 +301,7 @@ class ConvertView(OrganizationView, GenericAPIView[WaitlistEntry]):
     }  # fmt: skip
 
     @extend_schema(request=None, responses={201: ConversionAnswer})
-    def post(self, request: Request, organization: UUID, id: UUID) -> Response:
+    def post(self, request: Request, id: UUID) -> Response:
         """Accept the offer: a new RFP to this venue alone is drafted from the one waited with.
 
         It is sent to nobody yet.
@@ -320,7 +312,7 @@ class ConvertView(OrganizationView, GenericAPIView[WaitlistEntry]):
         return Response({"waitlist_entry": entry, "new_rfp": NewRfpAnswer(rfp).data}, status=201)
 
 
-class CancelView(OrganizationView, GenericAPIView[WaitlistEntry]):
+class CancelView(OrganizerView, GenericAPIView[WaitlistEntry]):
     """Waiting no longer."""
 
     serializer_class = VenueEntryAnswer
@@ -328,7 +320,7 @@ class CancelView(OrganizationView, GenericAPIView[WaitlistEntry]):
     problems: ClassVar = {"POST": (entries.EntryClosed,)}
 
     @extend_schema(request=Leave, responses=VenueEntryAnswer)
-    def post(self, request: Request, organization: UUID, id: UUID) -> Response:
+    def post(self, request: Request, id: UUID) -> Response:
         """Leave a waitlist, saying why; what one was offered goes to the next."""
         body = Leave(data=request.data)
         body.is_valid(raise_exception=True)
@@ -342,7 +334,7 @@ class CancelView(OrganizationView, GenericAPIView[WaitlistEntry]):
         return self.show(entry_id=id)
 
 
-class VenueInterestView(OrganizationView, GenericAPIView[WaitlistEntry]):
+class VenueInterestView(OrganizerView, GenericAPIView[WaitlistEntry]):
     """The answer to a nudge."""
 
     serializer_class = VenueEntryAnswer
@@ -350,7 +342,7 @@ class VenueInterestView(OrganizationView, GenericAPIView[WaitlistEntry]):
     problems: ClassVar = {"POST": (entries.EntryClosed,)}
 
     @extend_schema(request=Interest, responses=VenueEntryAnswer)
-    def post(self, request: Request, organization: UUID, id: UUID) -> Response:
+    def post(self, request: Request, id: UUID) -> Response:
         """Say whether one still waits; who does not any longer leaves the waitlist."""
         body = Interest(data=request.data)
         body.is_valid(raise_exception=True)

@@ -171,6 +171,29 @@ CROSS JOIN LATERAL (
 ) AS told
 WHERE slot.status NOT IN ('held', 'booked') AND told.status <> slot.status
 UNION ALL
+SELECT 7, 'RFP that no event tells the status of', rfp.id
+FROM availability_rfp AS rfp
+LEFT JOIN LATERAL (
+    SELECT event.new_status AS status
+    FROM audit_event AS event
+    WHERE event.subject_id = rfp.id
+    ORDER BY event.id DESC
+    LIMIT 1
+) AS told ON true
+WHERE told.status IS DISTINCT FROM rfp.status
+UNION ALL
+-- That a venue is asked is told with the RFP.
+SELECT 7, 'RFP at a venue in another status than its last event tells', target.id
+FROM availability_rfpvenue AS target
+LEFT JOIN LATERAL (
+    SELECT event.new_status AS status
+    FROM audit_event AS event
+    WHERE event.subject_id = target.id
+    ORDER BY event.id DESC
+    LIMIT 1
+) AS told ON true
+WHERE coalesce(told.status, 'pending') <> target.status
+UNION ALL
 SELECT 8, 'event that says more than its kind may', event.id
 FROM audit_event AS event
 LEFT JOIN jsonb_each(%(kinds)s::jsonb) AS known (kind, keys) ON known.kind = event.kind
@@ -223,4 +246,26 @@ WHERE appointment.tenant_id <> slot.tenant_id
     OR appointment.facility_id <> slot.facility_id
     OR appointment.provider_id <> slot.provider_id
     OR appointment.period <> slot.period
+UNION ALL
+SELECT 9, 'RFP of no organizer, or copied from another''s', rfp.id
+FROM availability_rfp AS rfp
+JOIN accounts_tenant AS tenant ON tenant.id = rfp.tenant_id
+LEFT JOIN availability_rfp AS source ON source.id = rfp.duplicated_from_id
+WHERE tenant.kind <> 'organizer' OR source.tenant_id <> rfp.tenant_id
+UNION ALL
+SELECT 9, 'RFP at what is no venue, or the organizer''s own, or of another tenant than the RFP', target.id
+FROM availability_rfpvenue AS target
+JOIN availability_rfp AS rfp ON rfp.id = target.rfp_id
+JOIN scheduling_facility AS facility ON facility.id = target.facility_id
+WHERE facility.kind <> 'venue' OR facility.tenant_id = target.tenant_id OR rfp.tenant_id <> target.tenant_id
+UNION ALL
+SELECT 9, 'venue without availability, or the reverse, or of another tenant', facility.id
+FROM scheduling_facility AS facility
+LEFT JOIN availability_venueavailability AS shown ON shown.facility_id = facility.id
+WHERE (facility.kind = 'venue') <> (shown.facility_id IS NOT NULL) OR shown.tenant_id <> facility.tenant_id
+UNION ALL
+SELECT 9, 'signal of another tenant than its venue', signal.id
+FROM availability_signal AS signal
+JOIN scheduling_facility AS facility ON facility.id = signal.facility_id
+WHERE facility.tenant_id <> signal.tenant_id
 ORDER BY 1, 2, 3

@@ -103,13 +103,13 @@ def read_api(venue: Venue, ids: Ids) -> Said:
         "tenant": clinic.tenant.pk, "facility": clinic.facility.pk, "slot": open_slot().pk,
         "provider": clinic.provider.pk, "service": clinic.service.pk, "patient": clinic.patient.pk,
         "appointment": Appointment.objects.get().pk, "waitlist-policy": clinic.facility.pk,
-        "waitlist": ids.entry, "hold": ids.hold,
+        "waitlist": ids.entry, "hold": ids.hold, "venue": clinic.facility.pk,
     }  # fmt: skip
     said = {}
     for route in routes.walk():
         kind = next((kind for kind in rows if route.name.startswith(kind)), "none")
         path = route.path.replace("{id}", str(rows.get(kind, uuid4())))
-        for name in ("tenant", "facility"):
+        for name in ("tenant", "facility", "venue"):
             path = path.replace(f"{{{name}}}", str(rows[name]))
         for role in sorted(roles(route=route.name, method="GET") & set(venue.apis)):
             for query in ({}, {"facility": str(clinic.facility.pk)}):
@@ -125,6 +125,7 @@ def try_api(venue: Venue, ids: Ids) -> Said:
     clinic, slot = venue.clinic, str(open_slot().pk)
     facility, patient = str(clinic.facility.pk), str(clinic.patient.pk)
     vacancy = f"appointments/{Appointment.objects.get().pk}/waitlist/invite"
+    shown = f"venues/{facility}/availability"
     policy = f"facilities/{facility}/waitlist-policy"
     put = venue.apis[Role.ADMIN].get(API + policy).json()
     for name in ("facility", "version", "updated_at"):
@@ -147,6 +148,11 @@ def try_api(venue: Venue, ids: Ids) -> Said:
         (Role.STAFF, "delete", f"services/{clinic.service.pk}", None),
         (Role.STAFF, "delete", f"providers/{clinic.provider.pk}", None),
         (Role.STAFF, "delete", f"facilities/{facility}", None),
+        (Role.ADMIN, "put", shown, {"availability_status": "accepting_events"}),
+        (Role.ADMIN, "put", shown, {"availability_status": "fully_booked"}),
+        (Role.ADMIN, "delete", f"{shown}/override", None),
+        (Role.ADMIN, "post", f"venues/{facility}/waitlist-circuit-breaker/resolve",
+         {"action": "resume"}),
         (Role.ADMIN, "put", policy, put | {"unique_per_service": True}),
         (Role.ADMIN, "put", policy, put | {"max_queue_size": 1, "ordering": "score"}),
     ]

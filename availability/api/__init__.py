@@ -1,0 +1,1 @@
+"""The REST views of what venues are asked, answer and show."""
