@@ -319,9 +319,7 @@ def _rfps(tenant: Tenant, organizer: Tenant, now: datetime) -> dict[str, list[st
     entry = entries.join_venue(
         rfp_venue_id=targets[3], organizer_id=organizer.pk, actor=SYSTEM, now=now
     )
-    statuses.set_by_hand(
-        facility_id=venue.pk, status="accepting_events", actor=SYSTEM, now=now
-    )
+    statuses.set_by_hand(facility_id=venue.pk, status="accepting_events", actor=SYSTEM, now=now)
     cascades.go_on(facility_id=venue.pk, now=now)
     return {
         "organizations": [str(organizer.pk)], "own rfps": _texts(rfp.pk for rfp in made),

@@ -120,7 +120,10 @@ def make_place() -> Place:
     refused = scene.asked("unavailable")
     rows |= {
         "organization-waitlist": entries.join_venue(
-            rfp_venue_id=refused.pk, organizer_id=organizers.pk, actor=SYSTEM, now=NOW
+            rfp_venue_id=refused.pk,
+            organizer_id=organizers.pk,
+            actor=SYSTEM,
+            now=clock.now(),
         ),
         "organization": organizers,
         "venue": scene.venue,

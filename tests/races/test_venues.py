@@ -15,6 +15,10 @@ from waitlist import breakers, cascades, conversions, entries, holds, invariants
 from waitlist.models import CircuitBreaker, Hold, Queue, WaitlistEntry
 
 LAPSED = scene.NOW + timedelta(days=3)
+#: How whoever comes too late is refused.
+OVER: set[type[Exception]] = {
+    holds.HoldClosed, conversions.HoldLapsed, entries.EntryClosed
+}  # fmt: skip
 
 
 def joins(*, places: int) -> list[race.Call]:
@@ -89,8 +93,7 @@ def ends_of(*, other: Callable[[Hold], race.Call]) -> set[str]:
         return convert(hold[0])
 
     for outcomes in race.interleave(first=begin, then=lambda: other(hold[0])):
-        assert race.errors(outcomes) <= {holds.HoldClosed, conversions.HoldLapsed,
-                                         entries.EntryClosed}, outcomes  # fmt: skip
+        assert race.errors(outcomes) <= OVER, outcomes
         hold[0].refresh_from_db()
         ends.add(hold[0].status)
         assert drafts() == (hold[0].status == Hold.Status.ACCEPTED)

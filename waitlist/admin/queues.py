@@ -110,7 +110,7 @@ class WaitlistPolicyAdmin(TenantAdmin):
 
 @admin.register(CircuitBreaker)
 class CircuitBreakerAdmin(TenantAdmin):
-    """Venues whose offers have stopped because nobody answered; who manages them lets them go on."""
+    """Venues whose offers nobody answered and so have stopped, for those who manage them."""
 
     right = edit_right = Right.MANAGE
     subject = "breaker"

@@ -151,8 +151,12 @@ def try_api(venue: Venue, ids: Ids) -> Said:
         (Role.ADMIN, "put", shown, {"availability_status": "accepting_events"}),
         (Role.ADMIN, "put", shown, {"availability_status": "fully_booked"}),
         (Role.ADMIN, "delete", f"{shown}/override", None),
-        (Role.ADMIN, "post", f"venues/{facility}/waitlist-circuit-breaker/resolve",
-         {"action": "resume"}),
+        (
+            Role.ADMIN,
+            "post",
+            f"venues/{facility}/waitlist-circuit-breaker/resolve",
+            {"action": "resume"},
+        ),
         (Role.ADMIN, "put", policy, put | {"unique_per_service": True}),
         (Role.ADMIN, "put", policy, put | {"max_queue_size": 1, "ordering": "score"}),
     ]
