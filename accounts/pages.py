@@ -1,7 +1,7 @@
 """Lists come in pages: `page`, `page_size` up to 100, `total`. A page beyond the last is empty."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from django.db.models import QuerySet
 from rest_framework.exceptions import ErrorDetail, ValidationError
@@ -17,6 +17,8 @@ MAX_PAGE = 1_000_000
 class Pages(BasePagination):
     """`{total, page, page_size, results}`."""
 
+    usual: ClassVar[int] = PAGE_SIZE
+    most: ClassVar[int] = MAX_PAGE_SIZE
     total = 0
     page = 1
     page_size = PAGE_SIZE
@@ -30,7 +32,7 @@ class Pages(BasePagination):
         """
         self.page = _number(request=request, name="page", most=MAX_PAGE, otherwise=1)
         self.page_size = _number(
-            request=request, name="page_size", most=MAX_PAGE_SIZE, otherwise=PAGE_SIZE
+            request=request, name="page_size", most=self.most, otherwise=self.usual
         )
         start = (self.page - 1) * self.page_size
         wanted = slice(start, start + self.page_size)
@@ -80,7 +82,7 @@ class Pages(BasePagination):
             }
             for name, most, default, description in (
                 ("page", MAX_PAGE, 1, "Which page; one beyond the last is empty."),
-                ("page_size", MAX_PAGE_SIZE, PAGE_SIZE, "Rows of a page."),
+                ("page_size", self.most, self.usual, "Rows of a page."),
             )
         ]
 

@@ -30,6 +30,7 @@ STATUS: dict[str, int] = {
     "stale": HTTPStatus.PRECONDITION_FAILED,
     "too_many_entries": HTTPStatus.TOO_MANY_REQUESTS,
     "too_many_rfps": HTTPStatus.TOO_MANY_REQUESTS,
+    "hold_lapsed": HTTPStatus.UNPROCESSABLE_ENTITY,
     "key_reused": HTTPStatus.UNPROCESSABLE_ENTITY,
     "bad_credentials": HTTPStatus.UNAUTHORIZED,
     "bad_token": HTTPStatus.UNAUTHORIZED,

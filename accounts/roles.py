@@ -51,6 +51,7 @@ Roles = frozenset[Role]
 
 NOBODY: Roles = frozenset()
 ANYONE: Roles = frozenset(Role)
+ORGANIZERS: Roles = frozenset({Role.ORGANIZER, Role.ORGANIZER_ADMIN})
 LOGGED_IN: Roles = ANYONE - {Role.NONE}
 ADMINS: Roles = frozenset({Role.ADMIN})
 MANAGERS: Roles = ADMINS | {Role.ORGANIZER_ADMIN}
@@ -58,8 +59,6 @@ STAFF: Roles = ADMINS | {Role.STAFF}
 TEAM: Roles = STAFF | {Role.PROVIDER}
 BOOKED: Roles = frozenset({Role.PATIENT, Role.PROVIDER})
 CLINICAL: Roles = TEAM | {Role.PATIENT}
-
-ORGANIZERS: Roles = frozenset({Role.ORGANIZER, Role.ORGANIZER_ADMIN})
 
 READ = ("GET", "HEAD")
 
@@ -128,6 +127,12 @@ ROUTES: dict[str, Mapping[str, Roles]] = {
     "offer-accept": _route(post=ANYONE),
     "offer-decline": _route(post=ANYONE),
     "waitlist-policy": _route(read=TEAM, put=ADMINS),
+    "organization-waitlist-list": _route(read=ORGANIZERS, post=ORGANIZERS),
+    "organization-waitlist-detail": _route(read=ORGANIZERS),
+    "organization-waitlist-convert": _route(post=ORGANIZERS),
+    "organization-waitlist-cancel": _route(post=ORGANIZERS),
+    "organization-waitlist-still-interested": _route(post=ORGANIZERS),
+    "venue-breaker-resolve": _route(post=ADMINS),
     "inbox-list": _route(read=LOGGED_IN),
     "inbox-read": _route(post=LOGGED_IN),
     "preferences": _route(read=LOGGED_IN, put=LOGGED_IN),

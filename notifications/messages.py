@@ -56,7 +56,7 @@ def to_render(*, found: QuerySet[Message]) -> QuerySet[Message]:
     """Read with messages all that rendering them reads."""
     return found.select_related(
         "tenant", "facility", "patient", "user", "entry__service", "entry__provider",
-        "entry__organizer",
+        "entry__organizer", "entry__rfp_venue__rfp", "entry__converted_rfp",
         "hold__slot__provider", "hold__slot__service", "appointment__provider",
         "appointment__service", "appointment__facility", "appointment__patient",
     )  # fmt: skip

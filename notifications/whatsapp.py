@@ -33,7 +33,10 @@ WINDOW = timedelta(hours=24)
 MAX_TEXT = 4096
 MAX_TEXT_WITH_BUTTONS = 1024
 ANSWERABLE = {"waitlist.hold_offered", "waitlist.hold_reminded"}
-NAMES = {"waitlist.hold_reminded": "waitlist_hold_reminder"}
+NAMES = {
+    "waitlist.hold_reminded": "waitlist_hold_reminder",
+    "organizer.hold_reminded": "organizer_hold_reminder",
+}
 LANGUAGES: Mapping[str, TemplateLanguage] = {
     "en": TemplateLanguage.ENGLISH,
     "es": TemplateLanguage.SPANISH,
@@ -105,7 +108,7 @@ def button(*, meaning: Meaning, hold_id: UUID) -> str:
 
 def _send_text(*, message: Message, address: str, facts: Facts, text: str) -> str:
     buttons = None
-    if message.kind in ANSWERABLE and message.hold_id:
+    if templates.told_as(message=message) in ANSWERABLE and message.hold_id:
         text = text[:MAX_TEXT_WITH_BUTTONS]
         buttons = [
             Button(
@@ -121,14 +124,13 @@ def _send_text(*, message: Message, address: str, facts: Facts, text: str) -> st
 
 
 def _send_template(*, message: Message, address: str, facts: Facts) -> str:
-    text = templates.shipped(
-        kind=message.kind, channel=Channel.WHATSAPP, language=facts.language
-    ).body
+    kind = templates.told_as(message=message)
+    text = templates.shipped(kind=kind, channel=Channel.WHATSAPP, language=facts.language).body
     names = dict.fromkeys(templates.PLACEHOLDER.findall(text))
     # Neither a line break nor nothing is taken for a value.
     values = {name: " ".join(VALUES[name](facts).split()) or "–" for name in names}
     params: list[BaseParams] = [BodyText.params(**values)] if values else []
-    if message.kind in ANSWERABLE and message.hold_id:
+    if kind in ANSWERABLE and message.hold_id:
         params += [
             QuickReplyButton.params(
                 callback_data=button(meaning=meaning, hold_id=message.hold_id), index=index
@@ -137,7 +139,7 @@ def _send_template(*, message: Message, address: str, facts: Facts) -> str:
         ]
     sent = _wa().send_template(
         to=_digits(address),
-        name=template_name(kind=message.kind),
+        name=template_name(kind=kind),
         language=LANGUAGES[facts.language],
         params=params,
         tracker=str(message.pk),

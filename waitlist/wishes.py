@@ -2,13 +2,15 @@
 
 import json
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from django.core.exceptions import ValidationError
 
 from audit.errors import NotFound
+from availability.models import Rfp
 from scheduling.models import Patient, Provider, ProviderFacility, Service
 from waitlist import ranking
 from waitlist.models import Queue, WaitlistEntry, WaitlistPolicy
@@ -62,6 +64,16 @@ def apply(
         entry.expires_at = entry.latest + policy.grace
     else:
         entry.expires_at = entry.joined_at + policy.entry_ttl
+
+
+def of_rfp(*, rfp: Rfp, zone: ZoneInfo) -> dict[str, Any]:
+    """Return when an RFP would have its event, as wishes: whole days by the clock of a zone."""
+    first, last = rfp.preferred_dates_start, rfp.preferred_dates_end or rfp.preferred_dates_start
+    return {
+        "earliest": first and datetime.combine(first, time(), zone),
+        "latest": last and datetime.combine(last + timedelta(days=1), time(), zone),
+        "dates_flexible": rfp.dates_flexible,
+    }
 
 
 def _check_wishes(*, entry: WaitlistEntry, tenant_id: UUID) -> None:

@@ -17,7 +17,9 @@ from bench import worlds
 from bench.worlds import NOW
 from scheduling import appointments, blocks
 from scheduling.models import Appointment, Facility, Patient, Slot
-from waitlist import candidates, entries, fill, holds, ranking
+from tests import venues
+from tests.waitlist import asking
+from waitlist import breakers, candidates, cascades, entries, fill, holds, ranking
 from waitlist.models import Hold, WaitlistEntry, WaitlistPolicy
 
 #: Tables that are too long to be read from end to end.
@@ -255,3 +257,57 @@ def test_positions_are_told_along_the_index(policy: WaitlistPolicy, everywhere: 
     used, read = _explain(sql.text(app="waitlist", name="tell_positions"), params)
     assert not read, f"tell_positions reads {read}"
     assert "entry_queue" in used
+
+
+# Venues: of 30,000 holds of one venue all but a few are over, and 10,000 organizers wait for it.
+VENUES = """
+SET LOCAL session_replication_role = replica;
+INSERT INTO waitlist_waitlistentry (
+    tenant_id, facility_id, organizer_id, rfp_venue_id, rank_key, joined_at, expires_at, status,
+    provider_required, any_facility, preferred_days, preferred_time, dates_flexible, urgency,
+    metadata, offers_made, cancellation_reason, cancellation_notes
+)
+SELECT
+    %(tenant)s, %(venue)s, uuidv7(), uuidv7(), -n, timestamptz '2030-03-01Z' + n * interval '1 s',
+    '2030-06-01Z', 'waiting', false, false, '{}', 'any', false, 0, '{}', 0, '', ''
+FROM generate_series(1, 10000) AS n;
+INSERT INTO waitlist_hold (
+    tenant_id, facility_id, entry_id, status, score, source, offered_at, expires_at, closed_at
+)
+SELECT
+    %(tenant)s, %(venue)s, uuidv7(), 'expired', 0, 'cascade', at, at + interval '2 days',
+    at + interval '2 days'
+FROM generate_series(1, 30000) AS n
+CROSS JOIN LATERAL (SELECT timestamptz '2020-01-01Z' + n * interval '1 minute' AS at) AS begins;
+SET LOCAL session_replication_role = origin;
+"""
+
+
+def test_no_step_of_a_venues_queue_reads_a_long_table_whole(policy: WaitlistPolicy) -> None:
+    place = venues.open_venue()
+    with connection.cursor() as cursor:
+        cursor.execute(VENUES, {"tenant": place.tenant_id, "venue": place.pk})
+        cursor.execute("ANALYZE")
+    organizer = asking.organizer()
+    [source] = asking.refused(places=[place], by=organizer, at=NOW)
+    asking.free(place=place, at=NOW)
+    steps: list[tuple[Callable[[], object], set[str]]] = [
+        (
+            lambda: asking.join(source=source, at=NOW),
+            {"entry_status_priority"},
+        ),
+        (lambda: cascades.find(now=NOW), {"hold_without_slot_once"}),
+        (
+            lambda: cascades.go_on(facility_id=place.pk, now=NOW),
+            {"entry_queue", "hold_without_slot_once"},
+        ),
+        (lambda: breakers.trip(facility_ids=[place.pk], now=NOW), {"hold_facility"}),
+        (lambda: breakers.deactivate_due(now=NOW, limit=10), set()),
+        (
+            lambda: ranking.tell_positions(now=NOW, limit=10, facility_id=place.pk),
+            {"entry_queue"},
+        ),
+    ]
+    for step, indexes in steps:
+        used = _used(step)
+        assert indexes <= used, f"it runs by {used}"

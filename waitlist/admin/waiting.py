@@ -15,7 +15,7 @@ from audit.filters import DayFilter, LevelFilter
 from audit.pages import Answer, Rows, action, actor, arguments
 from scheduling.admin import FACILITY, PROVIDER, SERVICE
 from scheduling.admin.forms import choose_slot
-from waitlist import entries, holds, invites
+from waitlist import entries, holds, invites, offers
 from waitlist.forms import EndForm, EntryForm, NoteForm, WithdrawForm
 from waitlist.models import EntryNote, Hold, WaitlistEntry
 
@@ -202,19 +202,19 @@ class HoldAdmin(TenantAdmin):
     def describe(self, row: Hold) -> str:
         return f"{row.patient} at {row.facility}, {row.status}" if row.patient else str(row)
 
-    @action(description="Accept for the patient", status=[Hold.Status.OFFERED])
+    @action(description="Accept for who waits", status=[Hold.Status.OFFERED])
     def accept(self, request: HttpRequest, rows: Rows) -> Answer:
-        """Book what is held."""
-        return self.run(request, rows, holds.accept, id="hold_id", done="Accepted")
+        """Book what is held; of a venue, draft a request to it."""
+        return self.run(request, rows, offers.accept, id="hold_id", done="Accepted")
 
-    @action(description="Decline for the patient", status=[Hold.Status.OFFERED])
+    @action(description="Decline for who waits", status=[Hold.Status.OFFERED])
     def decline(self, request: HttpRequest, rows: Rows) -> Answer:
-        """Say no to offers; the slots go to the next."""
+        """Say no to offers; what was held goes to the next."""
         return self.run(request, rows, holds.decline, id="hold_id", done="Declined")
 
     @action(description="Withdraw", status=[Hold.Status.OFFERED])
     def withdraw(self, request: HttpRequest, rows: Rows) -> Answer:
-        """Ask why and take offers back; the slots go to the next."""
+        """Ask why and take offers back; what was held goes to the next."""
         return self.ask(
             request, rows, holds.take_back, id="hold_id", form=WithdrawForm, title="Withdraw",
             done="Withdrawn",

@@ -91,27 +91,15 @@ class Edit(Wishes):
     slot = serializers.UUIDField(required=False)
 
 
-class EntryFilters(filters.FilterSet):  # type: ignore[misc]
-    """Filters and the order of the queue."""
+class StatusFilters(filters.FilterSet):  # type: ignore[misc]
+    """A filter by status, in our words or in those of other systems."""
 
-    facility = filters.UUIDFilter()
-    provider = filters.UUIDFilter()
-    service = filters.UUIDFilter()
-    patient = filters.UUIDFilter()
     status = filters.MultipleChoiceFilter(
         choices=[(name, name) for name in (*Status.values, *SYNONYMS)],
         method="with_status",
         label="Our words, or those of other systems: active or pending, invited, matched or "
         "notified, promoted or booked.",
     )
-    sort = filters.ChoiceFilter(
-        choices=[(name, name) for name in SORTS], method="sorted", label="Default: priority."
-    )
-
-    def filter_queryset(self, queryset: QuerySet[WaitlistEntry]) -> QuerySet[WaitlistEntry]:
-        """Narrow and sort."""
-        found = super().filter_queryset(queryset.order_by(*SORTS["priority"]))
-        return found  # type: ignore[no-any-return]
 
     def with_status(
         self, queryset: QuerySet[WaitlistEntry], name: str, value: list[str]
@@ -121,6 +109,23 @@ class EntryFilters(filters.FilterSet):  # type: ignore[misc]
         if len(wanted) == 1:  # as an equation, which an index can sort by what follows
             return queryset.filter(status=wanted.pop())
         return queryset.filter(status__in=wanted) if wanted else queryset
+
+
+class EntryFilters(StatusFilters):
+    """Filters and the order of the queue."""
+
+    facility = filters.UUIDFilter()
+    provider = filters.UUIDFilter()
+    service = filters.UUIDFilter()
+    patient = filters.UUIDFilter()
+    sort = filters.ChoiceFilter(
+        choices=[(name, name) for name in SORTS], method="sorted", label="Default: priority."
+    )
+
+    def filter_queryset(self, queryset: QuerySet[WaitlistEntry]) -> QuerySet[WaitlistEntry]:
+        """Narrow and sort."""
+        found = super().filter_queryset(queryset.order_by(*SORTS["priority"]))
+        return found  # type: ignore[no-any-return]
 
     def sorted(
         self, queryset: QuerySet[WaitlistEntry], name: str, value: str
