@@ -11,7 +11,10 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings
+from django.core.management import call_command
+from django.db import connection, connections
 from django.utils.module_loading import import_string
+from pytest_django import DjangoDbBlocker
 
 from config import docs
 

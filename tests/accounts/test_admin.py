@@ -63,7 +63,6 @@ def superuser() -> User:
 
 
 def test_every_table_has_pages() -> None:
-    """But what nothing writes yet."""
     tables = {
         model
         for app in OWN
