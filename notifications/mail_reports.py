@@ -10,6 +10,7 @@ from anymail.webhooks.resend import ResendTrackingWebhookView
 from django.conf import settings
 from django.http import HttpRequest
 
+from notifications import email, reports
 from notifications.reports import Report
 
 # Those of `settings.EMAIL_PROVIDER` that report. What Amazon SES sends is no webhook of its own.
@@ -51,8 +52,10 @@ def read(*, request: HttpRequest) -> Iterator[Report]:
         raise Unreadable from error
     for event in events:
         if event.message_id:
+            ours = (event.metadata or {}).get(email.MESSAGE, "")
             yield Report(
                 provider_message_id=str(event.message_id),
                 delivered=OUTCOMES.get(event.event_type),
                 code=f"mail_{event.reject_reason or event.event_type}",
+                message_id=reports.message_id(text=str(ours)),
             )
