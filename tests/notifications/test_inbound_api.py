@@ -4,7 +4,6 @@ import hashlib
 import hmac
 import json
 from base64 import b64encode
-from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
