@@ -3,6 +3,7 @@
 Django is started once, in a process that forks each of them, so that many may die in a second.
 """
 
+import json
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from urllib.parse import urlsplit
 
 from django.db import connection
@@ -26,16 +28,17 @@ class Mortals:
     mother: "subprocess.Popen[str]"
 
     def run(
-        self, task: str, *args: str, now: datetime, dies: str = "before", at: int = 0
-    ) -> bool:  # fmt: skip
-        """Run a task; return whether it was killed, `before` or `after` a statement, from 1 on.
+        self, task: str, *args: str, now: datetime, dies: str = "before", at: int = 0, **given: Any
+    ) -> bool:
+        """Run a task with given settings; return whether it was killed.
 
-        It is not, if it sends fewer. What it left unfinished is rolled back by then.
+        It is, `before` or `after` the statement `at`, from 1 on, unless it sends fewer. What it
+        left unfinished is rolled back by then.
         """
         assert self.mother.stdin is not None
         assert self.mother.stdout is not None
-        life = [task, " ".join(args), now.isoformat(), dies, str(at)]
-        self.mother.stdin.write(";".join(life) + "\n")
+        life = {"task": task, "args": args, "now": now.isoformat(), "dies": dies, "at": at}
+        self.mother.stdin.write(json.dumps({**life, "given": given}) + "\n")
         self.mother.stdin.flush()
         status = int(self.mother.stdout.readline())
         assert status in {0, -signal.SIGKILL}, "it failed"
@@ -44,13 +47,13 @@ class Mortals:
 
 
 @contextmanager
-def opened(**environment: str) -> Iterator[Mortals]:
-    """Start the process that forks; all have these settings, and this test's database."""
+def opened() -> Iterator[Mortals]:
+    """Start the process that forks, on this test's database."""
     url = urlsplit(os.environ["DATABASE_URL"])
     database = url._replace(path=f"/{connection.settings_dict['NAME']}").geturl()
     with subprocess.Popen(
         [sys.executable, "-m", "tests.notifications.mother"],
-        env={**os.environ, **environment, "DATABASE_URL": database},
+        env={**os.environ, "DATABASE_URL": database},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -1,8 +1,9 @@
-"""A process that imports everything and then only bears children: see `tests.notifications.mortals`.
+"""A process that imports everything and bears children: see `tests.notifications.mortals`.
 
 A child runs a task, at a time that it is given, and dies at a statement, as by `kill -9`.
 """
 
+import json
 import os
 import signal
 import sys
@@ -14,6 +15,7 @@ import django
 
 django.setup()
 
+from django.conf import settings  # noqa: E402
 from django.db import connection  # noqa: E402
 
 from audit import clock  # noqa: E402
@@ -26,29 +28,33 @@ def main() -> None:
     for line in sys.stdin:
         child = os.fork()
         if not child:
-            _live(*line.rstrip("\n").split(";"))
+            _live(**json.loads(line))
         _, status = os.waitpid(child, 0)
         print(os.waitstatus_to_exitcode(status), flush=True)
 
 
-def _live(task: str, args: str, now: str, moment: str, statement: str) -> None:
+def _live(
+    *, task: str, args: list[str], now: str, dies: str, at: int, given: dict[str, object]
+) -> None:
     """Run a task, up to before or after a statement; do not return."""
     clock.now = lambda: datetime.fromisoformat(now)
-    left = int(statement)
+    left = at
+    for name, value in given.items():
+        setattr(settings, name, value)
 
-    def die(execute: Any, *given: Any) -> Any:
+    def die(execute: Any, *statement: Any) -> Any:
         nonlocal left
         left -= 1
-        if not left and moment == "before":
+        if not left and dies == "before":
             os.kill(os.getpid(), signal.SIGKILL)
-        answer = execute(*given)
+        answer = execute(*statement)
         if not left:
             os.kill(os.getpid(), signal.SIGKILL)
         return answer
 
     try:
         with connection.execute_wrapper(die):
-            getattr(tasks, task)(*args.split())
+            getattr(tasks, task)(*args)
     except BaseException:
         traceback.print_exc()
         os._exit(1)

@@ -8,7 +8,7 @@ from pytest_django import Settings
 
 from audit.models import Event, EventSeq, Unrelayed
 from notifications import messages, webhooks
-from notifications.models import ChannelSwitch, Message, WebhookDelivery
+from notifications.models import ChannelSwitch, Message, WebhookEndpoint
 from tests.audit import broker
 from tests.notifications import mortals, receivers
 from tests.notifications.mortals import Mortals
@@ -21,6 +21,12 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 PEOPLE = 12
 JOINED = "waitlist.joined"
+
+
+@pytest.fixture(scope="module")
+def mortal(django_db_setup: None) -> Iterator[Mortals]:
+    with mortals.opened() as mortal:
+        yield mortal
 
 
 @pytest.fixture
@@ -54,7 +60,7 @@ def deaths(*, seed: int, statements: int, rounds: int) -> Iterator[tuple[str, in
 # The relay
 
 
-def check_relayed(endpoint_id: object) -> int:
+def check_relayed(endpoint: WebhookEndpoint) -> int:
     """Check that each event is still to be relayed, or is told as it should; return how many are.
 
     An event has a place and all its deliveries, or nothing at all.
@@ -69,25 +75,24 @@ def check_relayed(endpoint_id: object) -> int:
     assert sorted(Message.objects.values_list("event_id", "channel")) == sorted(
         (id, channel) for id in joined for channel in ("in_app", "email", "sms")
     )  # fmt: skip
-    told = WebhookDelivery.objects.filter(endpoint=endpoint_id)
-    assert sorted(told.values_list("event_id", flat=True)) == sorted(joined)
+    assert sorted(endpoint.deliveries.values_list("event_id", flat=True)) == sorted(joined)
     return len(places)
 
 
 def test_a_relay_that_is_killed_anywhere_leaves_no_event_without_its_deliveries(
-    clinic: World,
+    clinic: World, mortal: Mortals
 ) -> None:
     """At each statement of two batches, before it and after it, which is before its commit."""
-    endpoint, _ = webhooks.add(tenant_id=clinic.tenant.pk, url="https://a.example/", kinds=[JOINED])
+    url = "https://a.example/"
+    endpoint, _ = webhooks.add(tenant_id=clinic.tenant.pk, url=url, kinds=[JOINED])
     join(clinic, people=2 * PEOPLE)
-    with mortals.opened() as mortal:
-        done = []
-        for statement in range(1, 9):
-            for dies in ("before", "after"):
-                assert mortal.run("relay_events", now=NOW, dies=dies, at=statement)
-                done.append(check_relayed(endpoint.pk))
-        assert not mortal.run("relay_events", now=NOW)
-    assert check_relayed(endpoint.pk) == Event.objects.count()
+    done = []
+    for statement in range(1, 9):
+        for dies in ("before", "after"):
+            assert mortal.run("relay_events", now=NOW, dies=dies, at=statement)
+            done.append(check_relayed(endpoint))
+    assert not mortal.run("relay_events", now=NOW)
+    assert check_relayed(endpoint) == Event.objects.count()
     assert done[0] == 0
     assert 0 < done[-1] < Event.objects.count(), "they died of nothing that mattered"
 
@@ -95,16 +100,19 @@ def test_a_relay_that_is_killed_anywhere_leaves_no_event_without_its_deliveries(
 # Senders
 
 
-def test_a_sender_that_is_killed_anywhere_loses_no_message(clinic: World, twilio: Stub) -> None:
+def test_a_sender_that_is_killed_anywhere_loses_no_message(
+    clinic: World, mortal: Mortals, twilio: Stub, settings: Settings
+) -> None:
     """What it had is sent again, with the same id, once its claim has lapsed."""
     join(clinic)
     relayed()
-    with mortals.opened(**environment_of(twilio)) as mortal:
-        now, killed = NOW, 0
-        for dies, statement in deaths(seed=5, statements=40, rounds=14):
-            killed += mortal.run("send_messages", "sms", now=now, dies=dies, at=statement)
-            now += messages.LEASE
-        assert not mortal.run("send_messages", "sms", now=now)
+    names = ("TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "TWILIO_FROM", "TWILIO_URL")
+    given = {name: getattr(settings, name) for name in names}
+    now, killed = NOW, 0
+    for dies, at in deaths(seed=5, statements=40, rounds=14):
+        killed += mortal.run("send_messages", "sms", now=now, dies=dies, at=at, **given)
+        now += messages.LEASE
+    assert not mortal.run("send_messages", "sms", now=now, **given)
     queued = Message.objects.filter(channel="sms")
     assert set(queued.values_list("status", flat=True)) == {"sent"}
     sent = [call.form for call in twilio.calls]
@@ -115,29 +123,21 @@ def test_a_sender_that_is_killed_anywhere_loses_no_message(clinic: World, twilio
     assert len({tuple(sorted(form.items())) for form in sent}) == PEOPLE
 
 
-def environment_of(twilio: Stub) -> dict[str, str]:
-    """Return the settings by which a process sends SMS to a stub."""
-    return {
-        "TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "token",
-        "TWILIO_FROM": "+15005550001", "TWILIO_URL": twilio.url,
-    }  # fmt: skip
-
-
 def test_a_sender_of_webhooks_that_is_killed_anywhere_loses_none(
-    clinic: World, settings: Settings
+    clinic: World, mortal: Mortals, settings: Settings
 ) -> None:
+    near = {"WEBHOOKS_ALLOW_HTTP": True, "WEBHOOKS_ALLOW_PRIVATE": True}
     settings.WEBHOOKS_ALLOW_HTTP = settings.WEBHOOKS_ALLOW_PRIVATE = True
-    near = {"WEBHOOKS_ALLOW_HTTP": "1", "WEBHOOKS_ALLOW_PRIVATE": "1"}
-    with receivers.opened() as receiver, mortals.opened(**near) as mortal:
-        endpoint, _ = webhooks.add(tenant_id=clinic.tenant.pk, url=receiver.url, kinds=[JOINED])
+    with receivers.opened() as receiver:
+        url = receiver.url
+        endpoint, _ = webhooks.add(tenant_id=clinic.tenant.pk, url=url, kinds=[JOINED])
         join(clinic)
         relayed()
-        now, killed = NOW, 0
-        for dies, statement in deaths(seed=7, statements=25, rounds=12):
-            given = {"dies": dies, "at": statement}
-            killed += mortal.run("send_webhooks", str(endpoint.pk), now=now, **given)
+        now, killed, args = NOW, 0, ("send_webhooks", str(endpoint.pk))
+        for dies, at in deaths(seed=7, statements=25, rounds=12):
+            killed += mortal.run(*args, now=now, dies=dies, at=at, **near)
             now += webhooks.LEASE
-        assert not mortal.run("send_webhooks", str(endpoint.pk), now=now)
+        assert not mortal.run(*args, now=now, **near)
     told = endpoint.deliveries.order_by("seq")
     assert set(told.values_list("status", flat=True)) == {"delivered"}
     # In their order; what came again has the id that it had, and follows itself.
