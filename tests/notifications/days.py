@@ -37,14 +37,14 @@ class Day:
         while waiting := broker.messages():
             broker.empty()
             for _, task, args in waiting:
-                _run(task, args)
+                run(task, *args)
 
     def move(self, by: timedelta) -> None:
         """Move the clock; all that is due by then is done."""
         self.now += by
         self.traveller.move_to(self.now)
         for task in BEAT:
-            _run(task, [])
+            run(task)
         self.work()
 
 
@@ -60,6 +60,7 @@ def begun(*, at: datetime, monkeypatch: pytest.MonkeyPatch) -> Iterator[Day]:
     broker.empty()
 
 
-def _run(task: str, args: list[str]) -> None:
+def run(task: str, *args: str) -> None:
+    """Run a task as a worker does."""
     done = app.tasks[task].apply(args=args, task_id=str(uuid4()))
     assert done.successful(), done.traceback
