@@ -91,8 +91,10 @@ def queue(*, facilities: int, recipients: int, each: int) -> None:
             for tenant in Tenant.objects.all()
         )
     with connection.cursor() as cursor:
-        made = {"events": len(people) * each, "now": NOW}
-        cursor.execute(sql.text(app="bench", name="make_events"), made)
+        cursor.execute(
+            sql.text(app="bench", name="make_events"),
+            {"events": len(people) * each, "now": NOW},
+        )
     with override_settings(**ACCOUNT):
         while relay.relay(limit=LIMIT, now=NOW).events:
             pass

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from pytest_django import Settings
@@ -126,7 +127,7 @@ def test_a_sender_that_is_killed_anywhere_loses_no_message(
 def test_a_sender_of_webhooks_that_is_killed_anywhere_loses_none(
     clinic: World, mortal: Mortals, settings: Settings
 ) -> None:
-    near = {"WEBHOOKS_ALLOW_HTTP": True, "WEBHOOKS_ALLOW_PRIVATE": True}
+    near: Any = {"WEBHOOKS_ALLOW_HTTP": True, "WEBHOOKS_ALLOW_PRIVATE": True}
     settings.WEBHOOKS_ALLOW_HTTP = settings.WEBHOOKS_ALLOW_PRIVATE = True
     with receivers.opened() as receiver:
         url = receiver.url

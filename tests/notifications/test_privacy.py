@@ -184,7 +184,7 @@ def ask(clinic: World, monkeypatch: pytest.MonkeyPatch, settings: Settings) -> d
               "urgency": NOTE, "metadata": NOTE, "dates_flexible": NOTE}  # fmt: skip
     here = {"facility": str(clinic.facility.pk), "patient": str(known.pk),
             "metadata": {"needs": METADATA}}  # fmt: skip
-    key = {"HTTP_IDEMPOTENCY_KEY": "one"}
+    key: Any = {"HTTP_IDEMPOTENCY_KEY": "one"}
     about = {"name": NAME, "email": EMAIL, "phone": PHONE}
     answers = [
         # Malformed, and not valid.

@@ -28,7 +28,7 @@ def _want_no_sms(world: World, **whose: Any) -> None:
 
 def _subscribe(world: World, *, patient: Patient | None = None, **whose: Any) -> CalendarFeed:
     role = Role.PATIENT if patient else Role.PROVIDER
-    user_id = patient.user_id if patient else whose["user_id"]
+    user_id: Any = patient.user_id if patient else whose["user_id"]
     caller = Caller(user_id, world.tenant.pk, role, patient.pk if patient else None)
     return calendars.rotate(caller=caller, now=NOW)[0]
 

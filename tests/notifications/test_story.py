@@ -175,7 +175,7 @@ def offered_to() -> str:
 def template_of(call: Call) -> tuple[str, str]:
     """Return the name and the language of what was sent by WhatsApp."""
     template = call.json["template"]
-    return template["name"], template["language"]["code"]
+    return str(template["name"]), str(template["language"]["code"])
 
 
 def kind_of(call: Call) -> str:
@@ -189,7 +189,7 @@ def link_in(mail: EmailMessage) -> str:
     part = mail.get_body()
     assert part is not None
     [url] = [line for line in part.get_content().split() if "/offers/" in line]
-    return urlsplit(url).path
+    return str(urlsplit(url).path)
 
 
 def inbox_of(patient: Patient) -> list[tuple[str, str]]:
