@@ -41,6 +41,7 @@ GROUPS = (
             ("edit_note", "notifications.template"),
             ("toggle_on", "notifications.channelswitch"),
             ("notifications", "notifications.preference"),
+            ("calendar_month", "notifications.calendarfeed"),
         ),
     ),
     (
@@ -62,6 +63,7 @@ GROUPS = (
             ("webhook", "notifications.webhookendpoint"),
             ("outbox", "notifications.webhookdelivery"),
             ("stream", "notifications.streamcursor"),
+            ("move_to_inbox", "notifications.inboundmessage"),
             ("work_history", "audit.jobrun"),
             ("schedule", "django_celery_beat.periodictask"),
             ("pending", "audit.unrelayed"),

@@ -8,18 +8,12 @@ from anymail.exceptions import AnymailError, AnymailRecipientsRefused, AnymailRe
 from anymail.message import AnymailMessage
 from django.conf import settings
 
-from notifications import calendars, unsubscribes
+from notifications import calendars, reports, unsubscribes
 from notifications.channels import Content, Failed
 from notifications.models import Message
 from scheduling.models import Appointment
 
 TOO_MANY = 429
-MESSAGE = "message"  # under which a provider keeps our id of a mail
-
-
-def is_on() -> bool:
-    """Say whether the settings tell how mail is sent."""
-    return bool(settings.EMAIL_ON)
 
 
 def send(*, message: Message, address: str, content: Content) -> str:
@@ -54,7 +48,7 @@ def write(*, message: Message, address: str, content: Content) -> AnymailMessage
         body=content.body,
         to=[address],
         headers=headers,
-        metadata={MESSAGE: str(message.pk)},
+        metadata={reports.MESSAGE: str(message.pk)},
     )
     if message.appointment is not None and message.kind.startswith("appointment."):
         mail.attach(_for_calendar(appointment=message.appointment))

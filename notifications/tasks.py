@@ -6,8 +6,8 @@ from django.core.cache import cache
 
 from audit import clock, events
 from notifications import (
-    calendars,
     deliveries,
+    feeds,
     messages,
     preferences,
     relay,
@@ -128,6 +128,6 @@ def prune() -> dict[str, int]:
     return {
         "webhook_deliveries": webhook_deliveries.prune(now=clock.now()),
         "preferences": preferences.prune(),
-        "calendar_feeds": calendars.prune(),
+        "calendar_feeds": feeds.prune(),
         "provider_ids": messages.forget(),
     }

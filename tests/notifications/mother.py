@@ -19,12 +19,13 @@ from django.conf import settings  # noqa: E402
 from django.db import connection  # noqa: E402
 
 from audit import clock  # noqa: E402
-from notifications import tasks  # noqa: E402
+from notifications import senders, tasks  # noqa: E402
 
 
 def main() -> None:
     """For each line bear a child, and print how it ended."""
     tasks.LIMIT, tasks.BATCH = 2, 3
+    senders.of(channel="sms")  # which takes long to load
     for line in sys.stdin:
         child = os.fork()
         if not child:

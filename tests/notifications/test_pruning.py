@@ -8,7 +8,7 @@ from django.db import connection
 from accounts.models import Membership
 from accounts.roles import Caller, Role
 from audit import clock
-from notifications import calendars, messages, preferences, tasks, webhook_deliveries, webhooks
+from notifications import feeds, messages, preferences, tasks, webhook_deliveries, webhooks
 from notifications.models import CalendarFeed, Message, Preference
 from notifications.outbound import Answer
 from scheduling import patients
@@ -30,7 +30,7 @@ def _subscribe(world: World, *, patient: Patient | None = None, **whose: Any) ->
     role = Role.PATIENT if patient else Role.PROVIDER
     user_id: Any = patient.user_id if patient else whose["user_id"]
     caller = Caller(user_id, world.tenant.pk, role, patient.pk if patient else None)
-    return calendars.rotate(caller=caller, now=NOW)[0]
+    return feeds.rotate(caller=caller, now=NOW)[0]
 
 
 def test_what_was_delivered_or_put_aside_goes_after_a_while(clinic: World) -> None:
