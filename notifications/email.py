@@ -16,11 +16,6 @@ from scheduling.models import Appointment
 TOO_MANY = 429
 
 
-def is_on() -> bool:
-    """Say whether the settings tell how mail is sent."""
-    return bool(settings.EMAIL_ON)
-
-
 def send(*, message: Message, address: str, content: Content) -> str:
     """Send a mail and return its id, the same each time the message is sent.
 

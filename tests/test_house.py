@@ -1,8 +1,11 @@
 """The rules of the house that no linter knows: who writes a status, what SQL says, docs."""
 
 import ast
+import gettext
 import inspect
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +19,9 @@ from pytest_django import DjangoDbBlocker
 from config import docs
 
 ROOT = Path(settings.BASE_DIR)
+# Texts of a page, and of a catalogue with what they are in another language.
+TRANSLATED = re.compile(r'{% translate "([^"]+)"')
+PAIR = re.compile(r'^msgid "(.*)"\nmsgstr "(.*)"$', re.MULTILINE)
 APPS = ("accounts", "audit", "scheduling", "availability", "waitlist", "notifications")
 ENTRANCES = {"admin", "api", "apps", "models", "tasks"}
 
@@ -345,6 +351,40 @@ def test_only_the_machines_of_a_later_issue_name_no_function() -> None:
         machine for machine, moves in docs.MACHINES.items() for name in moves.values() if not name
     }
     assert nameless == {"CircuitBreaker"}
+
+
+@pytest.mark.parametrize("language", [code for code, _ in settings.LANGUAGES if code != "en"])
+def test_each_text_of_a_page_is_translated(language: str) -> None:
+    """And what is compiled, which is read, is what is written."""
+    for app in APPS:
+        pages = [page.read_text() for page in (ROOT / app).rglob("templates/**/*.html")]
+        texts = {text for page in pages for text in TRANSLATED.findall(page)}
+        if not texts:
+            continue
+        folder = ROOT / app / "locale"
+        written = folder / language / "LC_MESSAGES" / "django.po"
+        pairs = {(unescape(a), unescape(b)) for a, b in PAIR.findall(written.read_text()) if a}
+        read = gettext.translation("django", localedir=folder, languages=[language])
+        assert {text for text, _ in pairs} == texts, app
+        assert [text for text, said in pairs if read.gettext(text) != said or not said] == []
+
+
+def unescape(text: str) -> str:
+    return text.replace("\\\\", "\\").replace('\\"', '"')
+
+
+def test_a_command_loads_no_providers_sdk() -> None:
+    """Each takes longer to load than most commands take to run."""
+    script = (
+        "import sys, django; django.setup();"
+        "from django.urls import get_resolver; get_resolver().url_patterns;"
+        "print(*sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    sdks = {"anymail", "boto3", "httpx", "icalendar", "pywa", "scipy", "twilio.rest"}
+    assert sdks & set(done.stdout.split()) == set()
 
 
 def test_the_pages_are_as_they_are_made() -> None:

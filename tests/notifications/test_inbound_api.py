@@ -4,7 +4,7 @@ import hashlib
 import hmac
 import json
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -18,6 +18,7 @@ from audit import clock
 from notifications import messages, relay
 from notifications.models import InboundMessage, Message, Preference
 from scheduling.models import Appointment, Patient
+from tests.notifications import stub
 from tests.notifications.stub import Stub
 from tests.waitlist import worlds
 from waitlist.models import Hold
@@ -28,6 +29,11 @@ PHONE = "+15005550006"
 SMS, SMS_STATUS = "/api/v1/inbound/sms", "/api/v1/inbound/sms-status"
 WHATSAPP, MAIL = "/api/v1/inbound/whatsapp", "/api/v1/inbound/mail-status"
 FORM = "application/x-www-form-urlencoded"
+CONFIRMED = (
+    "<ConfirmSubscriptionResponse><ConfirmSubscriptionResult/>"
+    "<ResponseMetadata><RequestId>1</RequestId></ResponseMetadata></ConfirmSubscriptionResponse>"
+)
+ARN = "arn:aws:sns:eu-west-1:123456789012:mails"
 
 
 @pytest.fixture
@@ -410,6 +416,7 @@ def test_mail_reports_are_the_providers_alone(
     message = _sent("email", id="mail-1")
     told = {"MessageID": "mail-1", "RecordType": "Delivery"}
     assert _postmark(api, told, password="wrong").status_code == 403
+    assert api.post(MAIL, json.dumps(told), content_type="application/json").status_code == 401
     settings.ANYMAIL = {}
     assert _postmark(api, told).status_code == 403
     settings.EMAIL_PROVIDER = ""
@@ -445,6 +452,66 @@ def test_mailgun_signs_by_itself(api: APIClient, hold: Hold, settings: LazySetti
     told["signature"]["signature"] = digest
     assert post() == 200
     assert _state(message)[0] == "failed"
+
+
+@pytest.fixture
+def ses(settings: LazySettings) -> Iterator[Stub]:
+    """Amazon's API, with the settings to use it."""
+    with stub.opened(status=200, body="") as opened:
+        keys = {"aws_access_key_id": "id", "aws_secret_access_key": "key"}
+        settings.EMAIL_PROVIDER = "amazon_ses"
+        settings.ANYMAIL = {
+            "WEBHOOK_SECRET": "user:right",
+            "AMAZON_SES_SESSION_PARAMS": {**keys, "region_name": "eu-west-1"},
+            "AMAZON_SES_CLIENT_PARAMS": {"endpoint_url": opened.url},
+        }
+        yield opened
+
+
+def _sns(
+    api: APIClient, said: str, *, kind: str = "Notification", password: str = "right", **more: str
+) -> Any:
+    """Post as Amazon's SNS does, without a password at first."""
+    body = {"Type": kind, "MessageId": "1", "Message": said, "TopicArn": ARN, **more}
+    told = {"x-amz-sns-message-type": kind, "x-amz-sns-message-id": "1"}
+    if password:
+        told["Authorization"] = f"Basic {b64encode(f'user:{password}'.encode()).decode()}"
+    return api.post(MAIL, json.dumps(body), content_type="text/plain; charset=UTF-8", headers=told)
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "state"),
+    [
+        ("Delivery", {"recipients": ["a@example.org"]}, ("delivered", "")),
+        (
+            "Bounce",
+            {"bounceType": "Permanent", "bounceSubType": "General", "bouncedRecipients": [
+                {"emailAddress": "a@example.org"}
+            ]},
+            ("failed", "mail_bounced"),
+        ),
+    ],
+)  # fmt: skip
+def test_amazon_tells_through_its_sns_what_became_of_a_mail(
+    api: APIClient, ses: Stub, hold: Hold, name: str, more: dict[str, Any], state: tuple[str, str]
+) -> None:
+    message = _sent("email", id="ses-1")
+    told = {"eventType": name, "mail": {"messageId": "ses-1"}, name.lower(): more}
+    asked = _sns(api, json.dumps(told), password="")
+    assert (asked.status_code, asked["WWW-Authenticate"]) == (401, 'Basic realm="mail status"')
+    assert _sns(api, json.dumps(told), password="wrong").status_code == 403
+    assert _state(message) == ("sent", "")
+    assert _sns(api, json.dumps(told)).status_code == 200
+    assert _state(message) == state
+
+
+def test_amazon_is_told_that_the_address_is_ours(api: APIClient, ses: Stub) -> None:
+    ses.answers = [(200, CONFIRMED)]
+    assert _sns(api, "", kind="SubscriptionConfirmation", Token="7").status_code == 200
+    [call] = ses.calls
+    assert {"Action": "ConfirmSubscription", "TopicArn": ARN, "Token": "7"}.items() <= (
+        call.form.items()
+    )
 
 
 def test_nothing_of_what_somebody_wrote_is_kept(

@@ -43,8 +43,7 @@ class Fake:
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> Fake:
     fake = Fake()
-    monkeypatch.setattr(senders, "SENDERS", {"email": fake})
-    monkeypatch.setattr(deliveries, "SENDERS", {"email": fake})
+    monkeypatch.setattr(senders, "of", lambda *, channel: fake)
     return fake
 
 
