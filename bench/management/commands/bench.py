@@ -6,7 +6,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from bench import expiries, fills, generations, machines, relays, requests
+from bench import expiries, fills, generations, inferences, machines, relays, requests
 from bench.measures import WITHOUT_TRIGGERS, Result
 
 DENTISTS = Path(settings.BASE_DIR).parent / "shared" / "data" / "nhs_dentists"
@@ -61,6 +61,11 @@ BENCHES: dict[str, Callable[[Given], list[Result]]] = {
             runs=given["runs"],
         )
     ],
+    "infer": lambda given: [
+        inferences.bench_infer(
+            venues=given["venues"], recorded=given["signals"], runs=given["runs"]
+        )
+    ],
     "join": lambda given: [
         requests.bench_join(clients=given["clients"], joins=given["joins"], runs=given["runs"])
     ],
@@ -88,6 +93,8 @@ class Command(BaseCommand):
         parser.add_argument("--clients", type=int, default=8, help="join: clients, facilities")
         parser.add_argument("--joins", type=int, default=100, help="join: for each client")
         parser.add_argument("--events", type=int, default=50_000, help="relay: events")
+        parser.add_argument("--venues", type=int, default=20_000, help="infer: venues")
+        parser.add_argument("--signals", type=int, default=2_000_000, help="infer: their signals")
         parser.add_argument("--answers", type=int, default=200, help="accept: answers at once")
         parser.add_argument(
             "--hours", default=str(DENTISTS / "dentist_opening_times.csv"), metavar="FILE",
