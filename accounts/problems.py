@@ -26,6 +26,7 @@ MEDIA_TYPE = "application/problem+json"
 STATUS: dict[str, int] = {
     "not_found": HTTPStatus.NOT_FOUND,
     "not_yours": HTTPStatus.FORBIDDEN,
+    "permission_denied": HTTPStatus.FORBIDDEN,
     "stale": HTTPStatus.PRECONDITION_FAILED,
     "too_many_entries": HTTPStatus.TOO_MANY_REQUESTS,
     "too_many_rfps": HTTPStatus.TOO_MANY_REQUESTS,

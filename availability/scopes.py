@@ -14,7 +14,7 @@ from scheduling.models import Facility
 class NotYours(Refused):
     """The organisation or the venue is another tenant's."""
 
-    code = "not_yours"
+    code = "permission_denied"
 
 
 def check_organization(*, caller: Caller, organization_id: UUID) -> None:

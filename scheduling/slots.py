@@ -95,6 +95,12 @@ def lock(*, slot_ids: Collection[UUID]) -> list[Slot]:
     return list(found.select_related("facility", "provider").order_by("pk"))
 
 
+def lock_free(*, slot_ids: Collection[UUID]) -> set[UUID]:
+    """Lock those of the slots that nobody has locked, and return them."""
+    params = {"slots": sql.array(values=slot_ids)}
+    return {slot for (slot,) in sql.run(app="scheduling", name="lock_free_slots", params=params)}
+
+
 def check_claimable(*, slot: Slot, now: datetime, claim: Slot.Status | None = None) -> None:
     """Check a slot that `lock_for_claim` returned: open, or under the claim to be taken over.
 
@@ -270,7 +276,7 @@ def land(*, slot_ids: Collection[UUID], was: str, actor: Actor, now: datetime) -
         app="scheduling",
         name="land_slots",
         params={
-            "slots": list(slot_ids),
+            "slots": sql.array(values=slot_ids),
             "was": str(was),
             "actor_type": actor.type,
             "actor_id": actor.id,

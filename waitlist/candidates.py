@@ -68,15 +68,18 @@ def is_long(*, policy: WaitlistPolicy) -> bool:
 
 def find_first(
     *, board: Board, policy: WaitlistPolicy, now: datetime, limit: int
-) -> list[Candidate]:
-    """Find who of the first of a facility's queue fits what, in the order of the run.
+) -> tuple[list[Candidate], int]:
+    """Find who of the first of a facility's queue fits what, in the order of the run, and how many.
 
-    For `max_fill` also by what else the same people wait for here.
+    For `max_fill` also what else the same people wait for here, which follows those first.
     """
     if not is_full(policy=policy):
-        return find(board=board, policy=policy, now=now, limit=limit)
+        found = find(board=board, policy=policy, now=now, limit=limit)
+        return found, len(found)
     rows = sql.run(app="waitlist", name="first_entries", params={**_queue(policy), "limit": limit})
-    return find(board=board, policy=policy, now=now, entries=[entry for (entry,) in rows])
+    is_first: dict[Id, bool] = dict(rows)
+    found = find(board=board, policy=policy, now=now, entries=is_first)
+    return found, sum(is_first[one.entry] for one in found)
 
 
 def find(

@@ -132,12 +132,12 @@ def _choose(
     if len(free) <= reach:
         found = candidates.walk(board=board, policy=policy, now=now)
         return board, choose(board=board, found=found, policy=policy), found
-    found = candidates.find_first(
+    found, first = candidates.find_first(
         board=board, policy=policy, now=now, limit=candidates.HEAD * len(free)
     )
     choice = choose(board=board, found=found, policy=policy)
     top = None if candidates.is_full(policy=policy) else board.top
-    if matching.is_final(choice=choice, slots=board.slots, top=top):
+    if matching.is_final(choice=choice, slots=board.slots, candidates=found, first=first, top=top):
         return board, choice, found
     if candidates.is_long(policy=policy):
         return _choose(free=board.slots[:reach], policy=policy, now=now)

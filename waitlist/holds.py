@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from audit import events, locks, sql
 from audit.errors import NotFound, Refused
@@ -120,8 +121,7 @@ def expire_due(*, now: datetime, limit: int) -> int:
     locked are left for the next run. Locks queue, slot, hold, entry.
     """
     due = Hold.objects.filter(status=Hold.Status.OFFERED, expires_at__lte=now)
-    found = list(due.order_by("expires_at").values_list("pk", flat=True)[:limit])
-    ids = _lock_free(hold_ids=found)
+    ids = _lock_free(among=due.order_by("expires_at")[:limit])
     return close(hold_ids=ids, to=Hold.Status.EXPIRED, actor=events.SYSTEM, now=now)
 
 
@@ -131,7 +131,8 @@ def withdraw_blocked(*, now: datetime, limit: int, facility_id: UUID | None = No
 
     Locks queue, slot, hold, entry.
     """
-    locked = _lock_free(hold_ids=_find_blocked(limit=limit, facility_id=facility_id))
+    found = _find_blocked(limit=limit, facility_id=facility_id)
+    locked = _lock_free(among=Hold.objects.filter(pk__in=found))
     # Under the slots' locks no block is taken away, so what is blocked now stays so.
     ids = _find_blocked(limit=limit, hold_ids=locked)
     to, actor = Hold.Status.WITHDRAWN, events.SYSTEM
@@ -182,7 +183,7 @@ def close(
         app="waitlist",
         name="close_holds",
         params={
-            "holds": list(hold_ids),
+            "holds": sql.array(values=hold_ids),
             "to": str(to),
             "actor_type": actor.type,
             "actor_id": actor.id,
@@ -286,15 +287,15 @@ def _find_blocked(
     return [hold for (hold,) in rows]
 
 
-def _lock_free(*, hold_ids: Collection[UUID]) -> list[UUID]:
+def _lock_free(*, among: QuerySet[Hold]) -> list[UUID]:
     """Lock queues and slots of holds; return the holds of which nobody had one locked."""
     found: list[tuple[UUID, UUID, UUID | None]] = list(
-        Hold.objects.filter(pk__in=hold_ids).values_list("pk", "entry__facility", "slot")
+        among.values_list("pk", "entry__facility", "slot")
     )
     free = queues.lock_free(facility_ids={queue for _, queue, _ in found})
-    wanted = [slot for _, queue, slot in found if queue in free and slot is not None]
-    mine = Slot.objects.select_for_update(no_key=True, skip_locked=True).filter(pk__in=wanted)
-    locked = set(mine.order_by("pk").values_list("pk", flat=True))
+    locked = slots.lock_free(
+        slot_ids=[slot for _, queue, slot in found if queue in free and slot is not None]
+    )
     return [
         hold for hold, queue, slot in found if queue in free and (slot is None or slot in locked)
     ]

@@ -52,16 +52,32 @@ def choose(
     return Choice(way(candidates=candidates, slots=kept), among, kept)
 
 
-def is_final(*, choice: Choice, slots: Sequence[Slot], top: int | None) -> bool:
-    """Whether those who come after these candidates in the order would change nothing.
+def is_final(
+    *,
+    choice: Choice,
+    slots: Sequence[Slot],
+    candidates: Sequence[Candidate],
+    first: int,
+    top: int | None,
+) -> bool:
+    """Whether those who come after the `first` of these candidates would change nothing.
 
     Nobody's coming fits a slot anew, every slot that is kept is given away, and no pair could beat
     those chosen: each has the `top` score there is, and those who come later come later. Where the
-    order alone decides who is served (None), the candidates must have all their entries among them.
+    order alone decides who is served (None), all entries of those first must be among the
+    candidates, and all who are served have their place among the first.
     """
     is_all_given = len(choice.pairs) == choice.kept.bit_count()
-    is_best = top is None or all(pair.score == top for pair in choice.pairs)
-    return choice.fitted.bit_count() == len(slots) and is_all_given and is_best
+    if choice.fitted.bit_count() < len(slots) or not is_all_given:
+        return False
+    if top is not None:
+        return all(pair.score == top for pair in choice.pairs)
+    placed = {
+        one.requester
+        for one in candidates[:first]
+        if any(some & choice.kept for _, some in one.levels)
+    }
+    return all(candidates[pair.candidate].requester in placed for pair in choice.pairs)
 
 
 def fitted(*, candidates: Sequence[Candidate]) -> int:

@@ -16,7 +16,7 @@ WITH landing AS (
             ELSE 'open'
         END AS status
     FROM scheduling_slot AS slot
-    WHERE slot.id = ANY(%(slots)s) AND slot.status = %(was)s
+    WHERE slot.id = ANY(%(slots)s::uuid[]) AND slot.status = %(was)s
 ),
 landed AS (
     UPDATE scheduling_slot AS slot

@@ -122,6 +122,7 @@ def test_what_is_limited_says_so(schema: dict[str, Any]) -> None:
         "get_slot_explain", "get_waitlist_explain", "get_unsubscribe",
         "unsubscribe", "get_nudge", "nudge", "get_calendar", "webhook_test", "inbound_sms",
         "inbound_sms_status", "inbound_mail_status", "inbound_whatsapp", "get_inbound_whatsapp",
+        "get_venue_badge",
     }  # fmt: skip
 
 

@@ -202,7 +202,7 @@ def test_an_organizer_sees_its_own_rfps_only(scene: Scene, organizer: Api) -> No
         organizer.get(rfps_of(other.organizer, theirs.pk)),
         post(organizer, rfps_of(other.organizer), BODY),
     ):
-        assert code(answer) == (403, "not_yours")
+        assert code(answer) == (403, "permission_denied")
     foreign = post(organizer, rfps_of(scene.organizer), {**BODY, "venues": [str(theirs.pk)]})
     assert code(foreign) == (404, "not_found")
     assert foreign.json()["errors"][0]["field"] == "venue"
@@ -252,7 +252,7 @@ def test_a_venue_is_its_owners(scene: Scene, owner: Api, path: str) -> None:
     """A venue's id is public, so that another's is 403; what is no venue is 404."""
     stranger = log_in(tenant=open_venue().tenant, role=Role.ADMIN)
     method = "delete" if path.endswith("override") else "get"
-    assert code(getattr(stranger, method)(venue_of(scene, path))) == (403, "not_yours")
+    assert code(getattr(stranger, method)(venue_of(scene, path))) == (403, "permission_denied")
     elsewhere = f"venues/{scene.organizer.pk}/{path}"
     assert code(getattr(owner, method)(elsewhere)) == (404, "not_found")
 

@@ -292,7 +292,10 @@ def test_no_step_of_a_venues_queue_reads_a_long_table_whole(policy: WaitlistPoli
     [source] = asking.refused(places=[place], by=organizer, at=NOW)
     asking.free(place=place, at=NOW)
     steps: list[tuple[Callable[[], object], set[str]]] = [
-        (lambda: asking.join(source=source, at=NOW), {"entry_organizer", "entry_status_priority"}),
+        (
+            lambda: asking.join(source=source, at=NOW),
+            {"entry_status_priority"},
+        ),
         (lambda: cascades.find(now=NOW), {"hold_without_slot_once"}),
         (
             lambda: cascades.go_on(facility_id=place.pk, now=NOW),

@@ -11,11 +11,11 @@ from notifications import stream  # noqa: E402
 
 
 def main(now: str) -> None:
-    """Say that it begins, and send in small batches until nothing is left."""
+    """Send in small batches until nothing is left, with a line before the first and after each."""
     with stream.open_broker() as broker:
         print("begins", flush=True)
-        while stream.send(broker=broker, now=datetime.fromisoformat(now), limit=20):
-            pass
+        while stream.send(broker=broker, now=datetime.fromisoformat(now), limit=10):
+            print("sent", flush=True)
 
 
 if __name__ == "__main__":

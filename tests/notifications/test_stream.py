@@ -303,8 +303,10 @@ def test_a_sender_that_is_killed_anywhere_loses_nothing(read: Read) -> None:
             stdout=subprocess.PIPE,
         )
         assert sender.stdout is not None
-        sender.stdout.readline()
-        time.sleep(luck.uniform(0, 0.4))
+        # After so many batches, not after so long: a slow machine takes longer to start one.
+        for _ in range(luck.randint(1, 5)):
+            sender.stdout.readline()
+        time.sleep(luck.uniform(0, 0.01))
         killed += sender.poll() is None
         sender.kill()
         sender.wait()

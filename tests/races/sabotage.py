@@ -16,7 +16,9 @@ from scheduling import slots
 from scheduling.models import Provider, Slot
 
 #: Statements that do nothing but lock rows of a table.
-LOCKING: dict[str, type[Model]] = {"lock_providers": Provider, "lock_slots": Slot}
+LOCKING: dict[str, type[Model]] = {
+    "lock_providers": Provider, "lock_slots": Slot, "lock_free_slots": Slot,
+}  # fmt: skip
 
 Layer = Callable[[], AbstractContextManager[None]]
 
@@ -46,7 +48,7 @@ def no_row_locks(*models: type[Model]) -> Iterator[None]:
         if name not in LOCKING or (models and LOCKING[name] not in models):
             return words
         assert "FOR NO KEY UPDATE" in words
-        return words.replace("FOR NO KEY UPDATE", "")
+        return re.sub("FOR NO KEY UPDATE( SKIP LOCKED)?", "", words)
 
     with (
         mock.patch.object(QuerySet, "select_for_update", read),

@@ -16,7 +16,7 @@ from tests.audit.log import brief, written
 from tests.waitlist import worlds
 from tests.waitlist.worlds import DAY, HOUR, MINUTE, NOW, STAFF, World
 from waitlist import candidates, entries, fill, holds
-from waitlist.models import DryPass, Fruitless, Hold
+from waitlist.models import DryPass, Fruitless, Hold, WaitlistEntry
 
 NIGHT = datetime(2030, 3, 4, 22, tzinfo=UTC)
 
@@ -563,6 +563,24 @@ def test_a_long_queue_is_walked_a_few_slots_at_a_time(
     assert worlds.offered() == {
         (slot.pk, entry.pk) for slot, entry in zip(slots, waiting, strict=False)
     }
+
+
+def test_who_fits_only_as_a_visitor_has_the_place_of_a_visitor(clinic: World) -> None:
+    """Though they are among the first here, with an entry that fits none of the slots."""
+    clinic.change(matching="max_fill", min_match_score=0)
+    elsewhere = clinic.neighbour()
+    first = elsewhere.join(service_id=None, any_facility=True, at=NOW - 3 * DAY)
+    clinic.join()
+    late = clinic.patient()
+    clinic.join(patient=late, latest=NOW + HOUR)
+    elsewhere.join(patient=late, service_id=None, any_facility=True, at=NOW - 2 * DAY)
+    clinic.slot()
+    clinic.slot(at=NOW + DAY + HOUR)
+    clinic.fill()
+    people = {entry.patient_id for entry in WaitlistEntry.objects.filter(status="offered")}
+    assert len(people) == 2
+    assert first.patient_id in people
+    assert late.pk not in people
 
 
 def test_a_walk_looks_past_those_who_are_kept_away(clinic: World) -> None:

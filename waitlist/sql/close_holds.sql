@@ -5,7 +5,7 @@
 WITH hold AS (
     SELECT hold.id, hold.entry_id, hold.slot_id, hold.facility_id
     FROM waitlist_hold AS hold
-    WHERE hold.id = ANY(%(holds)s) AND hold.status = 'offered'
+    WHERE hold.id = ANY(%(holds)s::uuid[]) AND hold.status = 'offered'
     ORDER BY hold.id
     FOR NO KEY UPDATE
 ),

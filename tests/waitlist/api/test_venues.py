@@ -5,7 +5,7 @@ do. The two say the same, to the letter.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
@@ -21,14 +21,16 @@ from accounts.models import Tenant
 from accounts.roles import Role, roles
 from audit import clock
 from audit.events import SYSTEM
+from audit.models import Event
+from availability.models import RfpVenue
 from scheduling import appointments
 from scheduling.models import Appointment, Slot
 from tests import factories
 from tests.accounts.pages import url
 from tests.accounts.seeds import MODELS
 from tests.clinics import Clinic, open_clinic
-from tests.waitlist import asking, worlds
-from waitlist import entries, fill, metrics
+from tests.waitlist import asking
+from waitlist import cascades, entries, fill, metrics
 from waitlist.admin.queues import DryPassAdmin, FruitlessAdmin
 from waitlist.models import DryPass, Fruitless, Hold, Queue, WaitlistEntry
 
@@ -43,11 +45,15 @@ Said = dict[str, str]
 
 
 class Venue(NamedTuple):
-    """A venue, a client of the API for each of its people, and clients of its pages."""
+    """A venue, a client of the API for each of its people, and clients of its pages.
+
+    `refused` are the RFPs of three organizers that it answered it has no room, before it had again.
+    """
 
     clinic: Clinic
     apis: Mapping[Role, APIClient]
     browsers: Mapping[Role, Client]
+    refused: Sequence[RfpVenue]
 
 
 class Ids(NamedTuple):
@@ -73,14 +79,19 @@ def venue(db: None, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Venue:
     browsers = {Role.ADMIN: Client(), Role.STAFF: Client()}
     for role, browser in browsers.items():
         browser.force_login(clinic.users[role])
-    return Venue(clinic, {role: clinic.client(role) for role in INSIDERS}, browsers)
+    place = clinic.facility
+    refused = [asking.refused(places=[place], by=asking.organizer(), at=now)[0] for _ in range(3)]
+    asking.free(place=place, at=now)
+    return Venue(clinic, {role: clinic.client(role) for role in INSIDERS}, browsers, refused)
 
 
 def come(venue: Venue) -> Ids:
     """Let organizers wait there, one with an offer, one who leaves; do what the workers do."""
     now, place = clock.now(), venue.clinic.facility
-    hold = worlds.without_slot(asking.wait(place=place, at=now), now=now)
-    leaving, waiting = (asking.wait(place=place, at=now) for _ in range(2))
+    offered, leaving, waiting = (asking.join(source=source, at=now) for source in venue.refused)
+    hold = cascades.go_on(facility_id=place.pk, now=now)
+    assert hold is not None
+    assert hold.entry_id == offered.pk
     entries.cancel(entry_id=leaving.pk, reason="other", actor=SYSTEM, now=now)
     fill.fill(facility_id=venue.clinic.facility.pk, now=now)
     metrics.roll_up(now=now)
@@ -207,6 +218,11 @@ def try_pages(venue: Venue, ids: Ids) -> Said:
     return said
 
 
+def owners_events(venue: Venue) -> int:
+    """Count what webhooks, streams and pages could tell the venue's own tenant."""
+    return Event.objects.filter(tenant_id=venue.clinic.tenant.pk).count()
+
+
 def open_slot() -> Slot:
     return Slot.objects.filter(status=Slot.Status.OPEN).earliest("pk")
 
@@ -217,8 +233,9 @@ def text_of(answer: Any) -> str:
 
 
 def test_the_venues_people_are_told_the_same_whoever_waits(venue: Venue) -> None:
-    before = ask_all(venue, Ids(uuid4(), uuid4()))
+    before, told = ask_all(venue, Ids(uuid4(), uuid4())), owners_events(venue)
     ids = come(venue)
+    assert owners_events(venue) == told
     after = ask_all(venue, ids)
     assert {asked for asked in {*before, *after} if before.get(asked) != after.get(asked)} == set()
     # What there was to be told, had somebody told it.
