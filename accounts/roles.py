@@ -1,9 +1,9 @@
-"""Who is asking, and which role may call which route of the API, and ask for which GraphQL field.
+"""Who is asking, which role may call which route of the API, and ask for which GraphQL field.
 
 `ROUTES` and `FIELDS` are the one place that decides it: they are read on every request,
 docs/access.md is made from them, and tests walk every route of the URL resolver and every field of
-the schema through them. Which rows a caller sees there is decided where the rows are: in `scopes.py`
-of their app.
+the schema through them. Which rows a caller sees there is decided where the rows are: in
+`scopes.py` of their app.
 """
 
 from collections.abc import Mapping

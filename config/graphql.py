@@ -60,9 +60,7 @@ class Operation(Body):
 
     query = serializers.CharField(max_length=MAX_LENGTH, trim_whitespace=False)
     variables = serializers.DictField(required=False, allow_null=True)
-    operationName = serializers.CharField(
-        required=False, allow_null=True, max_length=100
-    )
+    operationName = serializers.CharField(required=False, allow_null=True, max_length=100)
     extensions = serializers.DictField(required=False, allow_null=True)
 
 
