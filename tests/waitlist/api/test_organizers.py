@@ -327,7 +327,7 @@ def test_the_owner_lets_offers_go_on(place: Facility, entry: WaitlistEntry) -> N
         other = log_in(tenant=place.tenant, role=role)
         assert post(other, resolve, {"action": "resume"}).status_code == 403
     stranger = log_in(tenant=venues.open_venue().tenant, role=Role.ADMIN)
-    assert refusal(post(stranger, resolve, {"action": "resume"})) == (403, "not_yours")
+    assert refusal(post(stranger, resolve, {"action": "resume"})) == (403, "permission_denied")
     answer = post(owner, resolve, {"action": "resume"})
     assert answer.json() == {
         "circuit_breaker_resolved": True, "cascade_resumed": True, "next_entry_offered": True
