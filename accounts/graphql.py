@@ -61,22 +61,22 @@ class NotAllowed(Exception):
 
 
 class Rights(ValidationRule):
-    """Refuses fields that `roles.FIELDS` does not let the caller ask for."""
+    """Refuses an operation for its first field that `roles.FIELDS` keeps from the caller."""
 
     def __init__(self, context: ValidationContext, *, role: Role) -> None:
         super().__init__(context)
         self.role = role
+        self.refused = False
 
     def enter_field(self, node: FieldNode, *_: Any) -> None:
         """Compare the caller's role with the field's."""
         parent, name = self.context.get_parent_type(), node.name.value
-        if (
-            parent is None
-            or self.context.get_field_def() is None
-            or "__" in (parent.name[:2], name[:2])
-        ):
-            return
+        if parent is None or self.context.get_field_def() is None or self.refused:
+            return  # other rules refuse what is unknown
+        if name.startswith("__") or parent.name.startswith("__"):
+            return  # what describes the schema
         if self.role not in field_roles(type=parent.name, field=name):
+            self.refused = True
             text = f"{parent.name}.{name} is not for {self.role}."
             self.report_error(GraphQLError(text, node, original_error=NotAllowed(text)))
 
