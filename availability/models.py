@@ -295,7 +295,13 @@ class VenueAvailability(models.Model):
 
     class Meta:
         verbose_name_plural = "venue availability"
-        triggers = [triggers.touch(version=True)]
+        # When it was inferred is nobody's to edit, and is written for every venue at once.
+        triggers = [
+            triggers.touch(
+                version=True,
+                of=["status", "inferred_status", "manual_override_at", "vacant_since"],
+            )
+        ]
         constraints = [
             models.CheckConstraint(
                 name="availability_inferred",

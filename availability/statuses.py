@@ -1,7 +1,7 @@
 """Statuses: what is shown of a venue, by whom it was set, and since when it has room.
 
-Whatever changes the status that is shown goes through `_show`, or through `infer_statuses.sql`,
-which says the same.
+Whatever changes the status that is shown goes through `_show`, or for all venues at once through
+`infer_statuses.sql`, which says the same.
 """
 
 from dataclasses import dataclass
@@ -124,13 +124,23 @@ def infer(*, now: datetime) -> Inferred:
     """
     if not locks.try_lock(name=locks.INFER):
         return Inferred()
-    params = {"now": now, "since": now - signals.PERIOD}
-    found = sql.run(app="availability", name="infer_statuses", params=params)
-    changed = [venue for venue, changes, _ in found if changes]
-    improved = [venue for venue, _, improves in found if improves]
+    answered = sql.run(
+        app="availability", name="count_answers",
+        params={"now": now, "since": now - signals.PERIOD},
+    )  # fmt: skip
+    judged = sql.run(
+        app="availability", name="infer_statuses",
+        params={
+            "now": now,
+            "venues": sql.array(values=(venue for venue, _ in answered)),
+            "found": sql.array(values=(found for _, found in answered)),
+        },
+    )  # fmt: skip
+    changed = [venue for venue, changes, _ in judged if changes]
+    improved = [venue for venue, _, improves in judged if improves]
     badges.drop(facility_ids=changed)
     events.announce(kind="venue.availability_improved", ids=improved)
-    return Inferred(venues=len(found), changed=len(changed), improved=len(improved))
+    return Inferred(venues=len(judged), changed=len(changed), improved=len(improved))
 
 
 def _show(

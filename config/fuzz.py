@@ -33,7 +33,7 @@ from accounts.routes import names
 from audit import clock
 from audit.events import SYSTEM
 from availability import rfps, statuses
-from notifications import calendars, relay, webhooks
+from notifications import feeds, relay, webhooks
 from scheduling import appointments, callers
 from scheduling.models import Facility, Patient, Provider, ProviderFacility, Service, Slot
 from waitlist import cascades, entries, invites, offers
@@ -266,7 +266,7 @@ def _prepare() -> Scratch:
         appointment_ids.append(booked.pk)
     caller = callers.find(user_id=users["patient"].pk, tenant_id=tenant.pk)
     assert caller is not None
-    _, url = calendars.rotate(caller=caller, now=now)
+    _, url = feeds.rotate(caller=caller, now=now)
     endpoint, _ = webhooks.add(
         tenant_id=tenant.pk, url="https://webhooks.invalid/", kinds=["waitlist.joined"]
     )

@@ -433,6 +433,7 @@ CELERY_BEAT_SCHEDULE = {
         ("notifications", "relay_events", timedelta(seconds=5), {"expire_seconds": 5}),
         ("notifications", "retry_deliveries", timedelta(minutes=1), {"expire_seconds": 60}),
         ("notifications", "stream_events", timedelta(minutes=1), {"expire_seconds": 60}),
+        ("notifications", "prune", crontab(hour="4", minute="20"), {}),
         ("accounts", "mail_invitations", timedelta(minutes=1), {"expire_seconds": 60}),
         ("accounts", "prune_idempotency_keys", crontab(hour="4", minute="10"), {}),
         ("audit", "prune_job_runs", crontab(hour="4", minute="0"), {}),

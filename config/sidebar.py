@@ -51,6 +51,7 @@ GROUPS = (
             ("edit_note", "notifications.template"),
             ("toggle_on", "notifications.channelswitch"),
             ("notifications", "notifications.preference"),
+            ("calendar_month", "notifications.calendarfeed"),
         ),
     ),
     (
@@ -72,6 +73,7 @@ GROUPS = (
             ("webhook", "notifications.webhookendpoint"),
             ("outbox", "notifications.webhookdelivery"),
             ("stream", "notifications.streamcursor"),
+            ("move_to_inbox", "notifications.inboundmessage"),
             ("work_history", "audit.jobrun"),
             ("schedule", "django_celery_beat.periodictask"),
             ("pending", "audit.unrelayed"),

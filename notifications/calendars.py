@@ -7,14 +7,11 @@ Times are in UTC. They are instants, not rules: a zone could not tell the two ho
 clocks show twice in autumn.
 """
 
-import hashlib
 import re
-import secrets
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from email.utils import parseaddr
 from functools import partial
-from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -22,9 +19,7 @@ from django.db.models import Q, QuerySet
 from icalendar import Calendar, Event, Timezone, vCalAddress
 from icalendar.enums import STATUS
 
-from accounts.roles import Caller, Role
 from notifications.models import CalendarFeed
-from scheduling import callers
 from scheduling.models import Appointment
 
 PRODUCT = "-//Backfill//Backfill//EN"
@@ -64,40 +59,6 @@ def invitation(*, appointment: Appointment) -> Calendar:
     )
     calendar.add_component(event)
     return calendar
-
-
-def feeds(*, caller: Caller) -> QuerySet[CalendarFeed]:
-    """Return the caller's own feed, if they have one: as a patient, or as a provider."""
-    mine = CalendarFeed.objects.filter(tenant=caller.tenant_id, user=caller.user_id)
-    return mine.filter(patient=caller.patient_id)
-
-
-def rotate(*, caller: Caller, now: datetime) -> tuple[CalendarFeed, str]:
-    """Give the caller's feed a new address, the first or in place of the last; return both.
-
-    The address is known to nobody from then on but to who was given it.
-    """
-    token = secrets.token_urlsafe(32)
-    whose: dict[str, Any] = {
-        "tenant_id": caller.tenant_id,
-        "user_id": caller.user_id,
-        "patient_id": caller.patient_id,
-    }
-    address = {"digest": _digest(token=token), "rotated_at": now}
-    feed, _ = CalendarFeed.objects.update_or_create(**whose, defaults=address)
-    feed.refresh_from_db()  # its version
-    return feed, f"{settings.SITE_URL}/api/v1/calendar/{token}.ics"
-
-
-def find(*, token: str) -> CalendarFeed | None:
-    """Return the feed of a token, while its user is still what they were when they asked for it."""
-    found = CalendarFeed.objects.select_related("tenant", "user", "patient")
-    feed = found.filter(digest=_digest(token=token), user__is_active=True).first()
-    if feed is None:
-        return None
-    role = Role.PATIENT if feed.patient_id else Role.PROVIDER
-    caller = callers.find(user_id=feed.user_id, tenant_id=feed.tenant_id, role=role)
-    return feed if caller and caller.patient_id == feed.patient_id else None
 
 
 def subscription(*, feed: CalendarFeed, now: datetime) -> Calendar:
@@ -168,7 +129,3 @@ def _event(*, appointment: Appointment, summary: str) -> Event:
 
 def _text(text: str) -> str:
     return CONTROL.sub(" ", text)
-
-
-def _digest(*, token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()

@@ -29,10 +29,7 @@ class Content:
 
 
 class Sender(Protocol):
-    """A channel: a module with these functions."""
-
-    def is_on(self) -> bool:
-        """Say whether the settings let it send."""
+    """A channel: a module with this function."""
 
     def send(self, *, message: Message, address: str, content: Content) -> str:
         """Send, outside of any transaction, and return the provider's id of the message.

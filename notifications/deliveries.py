@@ -4,10 +4,9 @@ from datetime import datetime
 
 import structlog
 
-from notifications import messages, preferences, recipients, templates, throttles
+from notifications import messages, preferences, recipients, senders, templates, throttles
 from notifications.channels import Failed
 from notifications.models import Message
-from notifications.senders import SENDERS
 from waitlist.models import ACTIVE, Hold, WaitlistEntry
 
 log = structlog.get_logger(__name__)
@@ -45,7 +44,7 @@ def deliver(*, message: Message, now: datetime) -> str:
 
 def refusal(*, message: Message, now: datetime) -> str:
     """Say why a message that was queued is not to be sent any more, a code; or nothing."""
-    if message.channel not in SENDERS or not SENDERS[message.channel].is_on():
+    if not senders.is_on(channel=message.channel):
         return "channel_off"
     if message.deadline is not None and message.deadline <= now:
         return "too_late"
@@ -62,7 +61,8 @@ def _send(*, message: Message, now: datetime) -> str:
     try:
         content = templates.render(message=message, now=now)
         address = recipients.address(message=message)
-        return SENDERS[message.channel].send(message=message, address=address, content=content)
+        sender = senders.of(channel=message.channel)
+        return sender.send(message=message, address=address, content=content)
     except Failed:
         raise
     except Exception as error:  # one message that cannot be sent keeps no other from being sent

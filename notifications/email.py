@@ -5,20 +5,15 @@ from email.utils import parseaddr
 from smtplib import SMTPException, SMTPRecipientsRefused, SMTPResponseException, SMTPSenderRefused
 
 from anymail.exceptions import AnymailError, AnymailRecipientsRefused, AnymailRequestsAPIError
+from anymail.message import AnymailMessage
 from django.conf import settings
-from django.core.mail import EmailMessage
 
-from notifications import calendars, unsubscribes
+from notifications import calendars, reports, unsubscribes
 from notifications.channels import Content, Failed
 from notifications.models import Message
 from scheduling.models import Appointment
 
 TOO_MANY = 429
-
-
-def is_on() -> bool:
-    """Say whether the settings tell how mail is sent."""
-    return bool(settings.EMAIL_ON)
 
 
 def send(*, message: Message, address: str, content: Content) -> str:
@@ -35,8 +30,8 @@ def send(*, message: Message, address: str, content: Content) -> str:
     return str(getattr(status, "message_id", None) or mail.extra_headers["Message-ID"])
 
 
-def write(*, message: Message, address: str, content: Content) -> EmailMessage:
-    """Write the mail.
+def write(*, message: Message, address: str, content: Content) -> AnymailMessage:
+    """Write the mail. A provider's reports give our id of it back.
 
     One about the waitlist can be unsubscribed from with one click (RFC 8058), one about an
     appointment says it to calendar programs, too.
@@ -48,11 +43,12 @@ def write(*, message: Message, address: str, content: Content) -> EmailMessage:
             "List-Unsubscribe": f"<{unsubscribes.url(message=message)}>",
             "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
         }
-    mail = EmailMessage(
+    mail = AnymailMessage(
         subject=" ".join(content.subject.split()),
         body=content.body,
         to=[address],
         headers=headers,
+        metadata={reports.MESSAGE: str(message.pk)},
     )
     if message.appointment is not None and message.kind.startswith("appointment."):
         mail.attach(_for_calendar(appointment=message.appointment))

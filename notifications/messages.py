@@ -187,6 +187,15 @@ def note_taken(*, channel: str, message_id: UUID, provider_message_id: str, now:
     return bool(noted)
 
 
+def forget() -> int:
+    """Forget the providers' ids of messages to who was erased while they were sent.
+
+    Those noted before went with the patient. Return how many. Locks message.
+    """
+    theirs = Message.objects.filter(patient__erased_at__isnull=False)
+    return theirs.exclude(provider_message_id="").update(provider_message_id="")
+
+
 @transaction.atomic
 def retry(*, message_id: UUID, now: datetime) -> Message:
     """Queue a failed message again, with all its attempts before it. Locks message.

@@ -7,6 +7,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from django.utils import formats, translation
+from twilio.twiml.messaging_response import MessagingResponse
 
 from notifications.facts import SHORT
 from notifications.models import InboundMessage
@@ -37,6 +38,14 @@ def compose(*, inbound: InboundMessage, language: str) -> str:
 def write(*, name: str, language: str, **values: str) -> str:
     """Write a reply of texts/replies.toml in a language."""
     return _texts()[language][name].format(**values)
+
+
+def to_twiml(*, text: str) -> str:
+    """Write a reply as Twilio takes it; an empty one says nothing."""
+    answer = MessagingResponse()
+    if text:
+        answer.message(text)
+    return str(answer)
 
 
 def _values(hold: Hold | None, language: str) -> Mapping[str, str]:

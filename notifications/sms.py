@@ -9,9 +9,7 @@ from django.urls import reverse
 from requests import RequestException
 from twilio.base.exceptions import TwilioException
 from twilio.http.http_client import TwilioHttpClient
-from twilio.request_validator import RequestValidator
 from twilio.rest import Client
-from twilio.twiml.messaging_response import MessagingResponse
 
 from notifications.channels import Content, Failed
 from notifications.models import Message
@@ -25,10 +23,6 @@ OURS = {
 }  # fmt: skip
 QUEUE_FULL = 21611
 
-# Twilio's statuses that are final; the others on the way there say that it has the message.
-DELIVERED = {"delivered", "read"}
-LOST = {"undelivered", "failed", "canceled"}
-
 
 class _Http(TwilioHttpClient):  # type: ignore[misc]
     """Sends to the address of the settings, which may be another region's."""
@@ -37,11 +31,6 @@ class _Http(TwilioHttpClient):  # type: ignore[misc]
         """Send a request."""
         there = settings.TWILIO_URL + url.removeprefix(TWILIO)
         return super().request(method, there, *args, **kwargs)
-
-
-def is_on() -> bool:
-    """Say whether the settings have an account and a number to send from."""
-    return bool(settings.TWILIO_ACCOUNT_SID and settings.TWILIO_AUTH_TOKEN and settings.TWILIO_FROM)
 
 
 def send(*, message: Message, address: str, content: Content) -> str:
@@ -66,20 +55,6 @@ def send(*, message: Message, address: str, content: Content) -> str:
     except TwilioException as error:
         raise _failure(error) from error
     return str(sent.sid)
-
-
-def is_signed(*, url: str, form: Any, signature: str) -> bool:
-    """Say whether a request to `url` with this form comes from Twilio."""
-    token = settings.TWILIO_AUTH_TOKEN
-    return bool(token) and RequestValidator(token).validate(url, form, signature)
-
-
-def write_reply(*, text: str) -> str:
-    """Write TwiML that answers an SMS with a text, or with nothing."""
-    answer = MessagingResponse()
-    if text:
-        answer.message(text)
-    return str(answer)
 
 
 def _failure(error: Exception) -> Failed:

@@ -9,10 +9,13 @@ from uuid import UUID
 
 from django.conf import settings
 from django.core import signing
+from django.db.models import QuerySet
 
+from accounts.models import User
 from audit.errors import Refused
 from notifications import preferences
 from notifications.models import Message, Preference
+from scheduling.models import Patient
 
 SALT = "notifications.unsubscribe"
 
@@ -55,6 +58,16 @@ def read(*, token: str) -> Subscriber:
         raise BadLink("There is nothing to unsubscribe from with this link.") from None
     patient = UUID(person) if whose == "p" else None
     return Subscriber(UUID(tenant), patient, None if patient else UUID(person))
+
+
+def language(*, subscriber: Subscriber) -> str:
+    """Return the language of whom a link names; nothing of who is not there any longer."""
+    whose = subscriber.patient_id or subscriber.user_id
+    assert whose is not None
+    known: QuerySet[Patient] | QuerySet[User] = (
+        Patient.objects.filter(pk=whose) if subscriber.patient_id else User.objects.filter(pk=whose)
+    )
+    return known.values_list("language", flat=True).first() or ""
 
 
 def unsubscribe(*, token: str) -> Preference:

@@ -1,6 +1,6 @@
-"""Updates: what Meta's webhook says, message by message.
+"""Updates: what Twilio's and Meta's webhooks say, message by message.
 
-Format: Cloud API webhooks, `entry[].changes[].value` with `messages` and `statuses`.
+Format of Meta's: Cloud API webhooks, `entry[].changes[].value` with `messages` and `statuses`.
 """
 
 import re
@@ -15,7 +15,9 @@ from notifications.reports import Report
 from notifications.words import Meaning, Said
 
 BUTTON = re.compile(r"(yes|no):([0-9a-f-]{36})")
+# Statuses that are final; the others on the way there say that the provider has the message.
 DELIVERED = {"delivered", "read"}
+LOST = {"undelivered", "failed", "canceled"}
 MAX_ID = 200
 
 
@@ -47,10 +49,25 @@ def read_reports(*, body: Any) -> Iterator[Report]:
             codes = [error.get("code") for error in _maps(status.get("errors"))]
             yield Report(
                 provider_message_id=id,
-                delivered=False if name == "failed" else True if name in DELIVERED else None,
+                delivered=_outcome(name),
                 code=f"whatsapp_{codes[0] if codes else name}"[:50],
                 message_id=reports.message_id(text=_text(status, "biz_opaque_callback_data")),
             )
+
+
+def read_sms_report(*, form: Mapping[str, str], message: str) -> Report:
+    """Read what became of an SMS; `message` is our id of it, as Twilio gives it back."""
+    status = form.get("MessageStatus", "")
+    return Report(
+        provider_message_id=form["MessageSid"],
+        delivered=_outcome(status),
+        code=f"twilio_{form.get('ErrorCode') or status}"[:50],
+        message_id=reports.message_id(text=message),
+    )
+
+
+def _outcome(status: str) -> bool | None:
+    return False if status in LOST else True if status in DELIVERED else None
 
 
 def _values(body: Any) -> Iterator[Mapping[str, Any]]:

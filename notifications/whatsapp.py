@@ -21,7 +21,6 @@ from pywa.errors import (
 )
 from pywa.types.callback import Button
 from pywa.types.templates import BaseParams, BodyText, QuickReplyButton, TemplateLanguage
-from pywa.utils import webhook_updates_validator
 
 from notifications import replies, templates
 from notifications.channels import Content, Failed
@@ -48,11 +47,6 @@ LANGUAGES: Mapping[str, TemplateLanguage] = {
 # payment (two), certificate, maintenance, generic.
 PASSING = {131000, 131005, 131016, 131042, 131044, 131045, 131057, 135000}
 BAD_PARAMETER = 100
-
-
-def is_on() -> bool:
-    """Say whether the settings have a number to send from and the right to."""
-    return bool(settings.WHATSAPP_PHONE_ID and settings.WHATSAPP_TOKEN)
 
 
 def send(*, message: Message, address: str, content: Content) -> str:
@@ -110,14 +104,6 @@ def template_text(*, kind: str, language: str) -> str:
 def button(*, meaning: Meaning, hold_id: UUID) -> str:
     """Write what comes back when a button is pressed."""
     return f"{meaning}:{hold_id}"
-
-
-def is_signed(*, body: bytes, signature: str) -> bool:
-    """Say whether a request with this body comes from Meta."""
-    secret = settings.WHATSAPP_APP_SECRET
-    if not secret or not signature.isascii():
-        return False
-    return webhook_updates_validator(secret, body, signature)
 
 
 def _send_text(*, message: Message, address: str, facts: Facts, text: str) -> str:

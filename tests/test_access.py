@@ -21,7 +21,7 @@ from accounts.routes import Route
 from audit import clock
 from audit.events import SYSTEM
 from config import docs
-from notifications import calendars, nudges, relay, templates, unsubscribes, webhooks
+from notifications import feeds, nudges, relay, templates, unsubscribes, webhooks
 from notifications.models import Message
 from scheduling import appointments
 from scheduling.models import Slot
@@ -166,7 +166,7 @@ def _calendar_token(place: Place) -> str:
     patient = patient_of(api=place.apis[Role.PATIENT])
     assert patient.user_id is not None
     caller = Caller(patient.user_id, place.tenant.pk, Role.PATIENT, patient.pk)
-    _, url = calendars.rotate(caller=caller, now=clock.now())
+    _, url = feeds.rotate(caller=caller, now=clock.now())
     return url.rpartition("/")[2].removesuffix(".ics")
 
 

@@ -1,18 +1,27 @@
 """The rules of the house that no linter knows: who writes a status, what SQL says, docs."""
 
 import ast
+import gettext
 import inspect
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from django.conf import settings
+from django.core.management import call_command
+from django.db import connection, connections
 from django.utils.module_loading import import_string
+from pytest_django import DjangoDbBlocker
 
 from config import docs
 
 ROOT = Path(settings.BASE_DIR)
+# Texts of a page, and of a catalogue with what they are in another language.
+TRANSLATED = re.compile(r'{% translate "([^"]+)"')
+PAIR = re.compile(r'^msgid "(.*)"\nmsgstr "(.*)"$', re.MULTILINE)
 APPS = ("accounts", "audit", "scheduling", "availability", "waitlist", "notifications")
 ENTRANCES = {"admin", "api", "apps", "models", "tasks"}
 
@@ -341,3 +350,104 @@ def test_each_function_that_makes_a_move_exists_and_tells_its_locks_in_order(nam
     function = import_string(name)
     assert inspect.isfunction(inspect.unwrap(function))
     assert docs.locks(function=function)
+
+
+@pytest.mark.parametrize("language", [code for code, _ in settings.LANGUAGES if code != "en"])
+def test_each_text_of_a_page_is_translated(language: str) -> None:
+    """And what is compiled, which is read, is what is written."""
+    for app in APPS:
+        pages = [page.read_text() for page in (ROOT / app).rglob("templates/**/*.html")]
+        texts = {text for page in pages for text in TRANSLATED.findall(page)}
+        if not texts:
+            continue
+        folder = ROOT / app / "locale"
+        written = folder / language / "LC_MESSAGES" / "django.po"
+        pairs = {(unescape(a), unescape(b)) for a, b in PAIR.findall(written.read_text()) if a}
+        read = gettext.translation("django", localedir=folder, languages=[language])
+        assert {text for text, _ in pairs} == texts, app
+        assert [text for text, said in pairs if read.gettext(text) != said or not said] == []
+
+
+def unescape(text: str) -> str:
+    return text.replace("\\\\", "\\").replace('\\"', '"')
+
+
+def test_a_command_loads_no_providers_sdk() -> None:
+    """Each takes longer to load than most commands take to run."""
+    script = (
+        "import sys, django; django.setup();"
+        "from django.urls import get_resolver; get_resolver().url_patterns;"
+        "print(*sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    sdks = {"anymail", "boto3", "httpx", "icalendar", "pywa", "scipy", "twilio.rest"}
+    assert sdks & set(done.stdout.split()) == set()
+
+
+def test_the_pages_are_as_they_are_made() -> None:
+    stale = {
+        path
+        for path, text in docs.pages().items()
+        if not (ROOT / path).exists() or (ROOT / path).read_text() != text
+    }
+    assert stale == set(), "run python3 manage.py write_docs"
+
+
+# Migrations
+
+
+@pytest.fixture
+def scratch(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[str]:
+    """A migrated database of its own; the alias by which Django knows it."""
+    alias = "scratch"
+    template = connection.settings_dict["TEST"].get("TEMPLATE")
+    settings_of_it = {
+        **connection.settings_dict,
+        "NAME": f"{connection.settings_dict['NAME']}_{alias}",
+    }
+    name = connection.ops.quote_name(settings_of_it["NAME"])
+    with django_db_blocker.unblock():
+        with connection.cursor() as cursor:
+            cursor.execute(f"DROP DATABASE IF EXISTS {name}")
+            cursor.execute(f"CREATE DATABASE {name} TEMPLATE {template or 'template1'}")
+        connections.settings[alias] = settings_of_it
+        try:
+            if not template:
+                call_command("migrate", database=alias, verbosity=0)
+            yield alias
+        finally:
+            connections[alias].close()
+            del connections[alias]
+            del connections.settings[alias]
+            with connection.cursor() as cursor:
+                cursor.execute(f"DROP DATABASE {name}")
+            connection.close()
+
+
+def _ours(alias: str) -> dict[str, set[str]]:
+    """Return our tables and the triggers of a database."""
+    found: dict[str, set[str]] = {}
+    with connections[alias].cursor() as cursor:
+        for what, query in (
+            ("tables", "SELECT relname FROM pg_class WHERE relkind = 'r'"
+                       " AND relname ~"
+                       " '^(accounts|audit|scheduling|availability|waitlist|notifications)_'"),
+            ("triggers", "SELECT tgname FROM pg_trigger WHERE NOT tgisinternal"),
+        ):  # fmt: skip
+            cursor.execute(query)
+            found[what] = {name for (name,) in cursor.fetchall()}
+    return found
+
+
+def test_migrations_go_down_to_nothing_and_up_again(scratch: str) -> None:
+    """All of ours stand on these two, and come down with them."""
+    up = _ours(scratch)
+    assert len(up["tables"]) >= 20
+    assert len(up["triggers"]) >= 30
+    for app in ("audit", "accounts"):
+        call_command("migrate", app, "zero", database=scratch, verbosity=0)
+    assert _ours(scratch) == {"tables": set(), "triggers": set()}
+    call_command("migrate", database=scratch, verbosity=0)
+    assert _ours(scratch) == up

@@ -64,7 +64,7 @@ def read(*, token: str) -> Hold:
     :raises BadLink: if the token is not one of ours.
     """
     found = Hold.objects.select_related(
-        "facility", "slot__provider", "slot__service", "entry__appointment__provider",
+        "facility", "patient", "slot__provider", "slot__service", "entry__appointment__provider",
         "entry__appointment__service", "entry__service",
     )  # fmt: skip
     hold = found.filter(pk__in=_hold_ids(token=token)).first()

@@ -8,6 +8,11 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
+        # Inference writes each row: with room beside it no index has to be written, too.
+        migrations.RunSQL(
+            "ALTER TABLE availability_venueavailability SET (fillfactor = 50)",
+            "ALTER TABLE availability_venueavailability RESET (fillfactor)",
+        ),
         # Those that were there before the trigger.
         migrations.RunSQL(
             "INSERT INTO availability_venueavailability (facility_id, tenant_id)"

@@ -1,37 +1,23 @@
--- Say what the answers of the last 90 days make of each venue, and show it where nothing was set by
--- hand; a venue whose answers have all grown older is inferred anew, too. (venue, whether what is
--- shown changed, whether it got better) for each venue. Locks the venues, by id.
-WITH counted AS MATERIALIZED (
-    SELECT
-        facility_id,
-        count(*) FILTER (WHERE type = 'unavailable') AS unavailable,
-        count(*) FILTER (WHERE type IN ('confirmed', 'tentative', 'unavailable')) AS answers
-    FROM availability_signal
-    WHERE recorded_at > %(since)s AND recorded_at <= %(now)s
-    GROUP BY facility_id
+-- Write down what was found of %(venues)s, %(found)s in the same order, and show it where nothing was
+-- set by hand. Of a venue that was inferred and has no signals any more nothing is known. (venue,
+-- whether what is shown changed, whether it got better) for each venue. Locks the venues, by id.
+WITH answered AS (
+    SELECT * FROM unnest(%(venues)s::uuid[], %(found)s::text[]) AS answered (facility_id, found)
 ),
 venue AS (
     SELECT
-        venue.facility_id, venue.tenant_id, venue.status,
-        coalesce(venue.inferred_status, 'not_set') AS inferred,
+        venue.facility_id, venue.tenant_id, venue.status, venue.inferred_status,
         venue.manual_override_at IS NULL AS shows_it
     FROM availability_venueavailability AS venue
-    WHERE venue.facility_id IN (SELECT facility_id FROM counted)
+    WHERE venue.facility_id IN (SELECT facility_id FROM answered)
         OR venue.inferred_status <> 'not_set'
     ORDER BY venue.facility_id
     FOR NO KEY UPDATE
 ),
 result AS (
-    SELECT
-        venue.*,
-        CASE
-            WHEN coalesce(counted.answers, 0) = 0 THEN 'not_set'
-            WHEN counted.unavailable * 10 >= counted.answers * 8 THEN 'fully_booked'
-            WHEN counted.unavailable * 2 >= counted.answers THEN 'limited_availability'
-            ELSE 'accepting_events'
-        END AS found
+    SELECT venue.*, coalesce(answered.found, 'not_set') AS found
     FROM venue
-    LEFT JOIN counted ON counted.facility_id = venue.facility_id
+    LEFT JOIN answered ON answered.facility_id = venue.facility_id
 ),
 judged AS (
     SELECT
@@ -42,6 +28,13 @@ judged AS (
             OR (found = 'limited_availability' AND status = 'fully_booked')
         ) AS improves
     FROM result
+),
+-- Most are as they were: of those no trigger counts the version on.
+confirmed AS (
+    UPDATE availability_venueavailability AS venue
+    SET last_inferred_at = %(now)s
+    FROM judged
+    WHERE venue.facility_id = judged.facility_id AND judged.found = judged.inferred_status
 ),
 shown AS (
     UPDATE availability_venueavailability AS venue
@@ -55,11 +48,14 @@ shown AS (
         END
     FROM judged
     WHERE venue.facility_id = judged.facility_id
+        AND judged.found IS DISTINCT FROM judged.inferred_status
 ),
 told AS (
-    SELECT facility_id, tenant_id, 'venue.availability_inferred' AS kind, inferred AS was, found
+    SELECT
+        facility_id, tenant_id, 'venue.availability_inferred' AS kind,
+        coalesce(inferred_status, 'not_set') AS was, found
     FROM judged
-    WHERE found <> inferred
+    WHERE found <> coalesce(inferred_status, 'not_set')
     UNION ALL
     SELECT facility_id, tenant_id, 'venue.availability_improved', status, found
     FROM judged

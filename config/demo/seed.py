@@ -12,19 +12,16 @@ from django.conf import settings
 from django.contrib.auth.hashers import make_password
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
-from accounts.models import Membership, Tenant, User
+from accounts.models import Language, Membership, Tenant, User
 from audit import events
 from audit.events import Actor
-from scheduling.models import (
-    Facility,
-    Patient,
-    Provider,
-    ProviderFacility,
-    Service,
-)
+from notifications import preferences
+from notifications.models import Channel
+from scheduling import patients
+from scheduling.models import Facility, Patient, Provider, ProviderFacility, Service
 from waitlist import policies
 
-#: Made-up people. Each play takes the next ones, so that nobody meets a namesake in the admin.
+#: Made-up people. Each play takes the next ones, so that nobody meets a namesake.
 FIRST_NAMES = (
     "Ada", "Bruno", "Carmen", "Dario", "Elif", "Farid", "Greta", "Hugo", "Imani", "Jonas", "Keiko",
     "Leona", "Mateo", "Nadia", "Oscar", "Priya", "Quentin", "Rosa", "Samir", "Tessa", "Umar",
@@ -135,14 +132,29 @@ def user(*, email: str, **columns: Any) -> User:
 
 def people(*, tenant: Tenant, count: int) -> list[Patient]:
     """Load so many people, whom no earlier play knows."""
-    known = Patient.objects.filter(tenant=tenant).count()
+    known = Patient.objects.count()
     chosen = [full_name(number=known + number) for number in range(count)]
     return [
         Patient.objects.create(
-            tenant=tenant, name=name, email=f"{name.lower().replace(' ', '.')}@demo.example"
+            tenant=tenant,
+            name=name,
+            email=f"{name.lower().replace(' ', '.')}@demo.example",
+            # Numbers that are kept for made-up people.
+            phone=f"+447700900{(known + number) % 1000:03}",
         )
-        for name in chosen
+        for number, name in enumerate(chosen)
     ]
+
+
+def prefer(*, patient: Patient, channel: Channel, language: Language, now: datetime) -> None:
+    """Let somebody be told in a language, and of offers by mail and on one channel more."""
+    patients.update(
+        patient_id=patient.pk, changes={"language": language}, actor=events.SYSTEM, now=now
+    )
+    others = {other.value: other == channel for other in (Channel.SMS, Channel.WHATSAPP)}
+    preferences.change(
+        tenant_id=patient.tenant_id, patient_id=patient.pk, user_id=None, changes=others
+    )
 
 
 def full_name(*, number: int) -> str:

@@ -10,13 +10,18 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 from uuid import UUID
 
+from accounts.models import Language
 from audit import clock
 from audit.events import Actor
 from audit.models import JobRun
-from config.demo import seed, supervisor
+from config.demo import answers, seed, supervisor
+from config.demo.catcher import Catcher, Caught
 from config.demo.narrator import Narrator
 from config.demo.seed import Place
 from config.demo.supervisor import Child
+from notifications import whatsapp, words
+from notifications.models import Channel
+from notifications.words import Meaning
 from scheduling import appointments, generation, rules
 from scheduling.models import Appointment, AvailabilityRule, Facility, Patient, Slot
 from waitlist import entries, holds, ranking
@@ -39,6 +44,9 @@ class Joiner:
     why: str = ""
     urgency: int = 0
     answer: str = ""
+    #: How they are told and answer, besides by mail; and in which language.
+    channel: Channel = Channel.EMAIL
+    language: Language = Language.EN
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +56,7 @@ class Scene:
     place: Place
     narrator: Narrator
     children: Sequence[Child]
+    catcher: Catcher
 
     def until(self, *, step: str, look: Callable[[], Seen | None], seconds: float) -> Seen:
         """Wait for a step: see `supervisor.until`."""
@@ -79,16 +88,20 @@ def play(*, scene: Scene, joiners: Sequence[Joiner]) -> Refill:
     slot = slots[len(slots) // 2]
     cancelled = cancel(scene=scene, slot=slot)
     freed_at = cancelled
-    answers: dict[UUID | None, str] = {joiner.patient.pk: joiner.answer for joiner in joiners}
+    who: dict[UUID | None, Joiner] = {joiner.patient.pk: joiner for joiner in joiners}
     for offers, entry in enumerate(waiting, start=1):
         hold = see_offer(scene=scene, slot=slot, entry=entry, freed_at=freed_at)
         if offers == 1:
             offered = hold.offered_at
-        answer = answers[hold.patient_id]
-        if answer == "accept":
-            converted = accept(scene=scene, hold=hold)
+        joiner = who[hold.patient_id]
+        told = see_told(scene=scene, hold=hold, joiner=joiner)
+        if joiner.answer == "accept":
+            converted = accept(scene=scene, hold=hold, told=told)
             break
-        freed_at = (decline if answer == "decline" else see_lapse)(scene=scene, hold=hold)
+        if joiner.answer == "decline":
+            freed_at = decline(scene=scene, hold=hold, told=told)
+        else:
+            freed_at = see_lapse(scene=scene, hold=hold)
     tell_rest(scene=scene)
     return Refill(
         facility=scene.place.facility,
@@ -170,6 +183,13 @@ def book_day(*, scene: Scene, slots: Sequence[Slot]) -> None:
 def join(*, scene: Scene, joiners: Sequence[Joiner]) -> list[WaitlistEntry]:
     """Let people join the waitlist for that day; return them in the order of the queue."""
     place = scene.place
+    for joiner in joiners:
+        seed.prefer(
+            patient=joiner.patient,
+            channel=joiner.channel,
+            language=joiner.language,
+            now=clock.now(),
+        )
     joined = [
         entries.join(
             facility_id=place.facility.pk,
@@ -252,9 +272,49 @@ def see_offer(*, scene: Scene, slot: Slot, entry: WaitlistEntry, freed_at: datet
     return hold
 
 
-def decline(*, scene: Scene, hold: Hold) -> datetime:
+def see_told(*, scene: Scene, hold: Hold, joiner: Joiner) -> Caught:
+    """See the offer arrive where its patient is told of it."""
+    address = joiner.patient.email if joiner.channel == Channel.EMAIL else joiner.patient.phone
+    since = hold.offered_at
+
+    def look() -> Caught | None:
+        last = scene.catcher.last(channel=joiner.channel, address=address)
+        return last if last and last.at >= since else None
+
+    told = scene.until(
+        step=f"the offer to {hold.patient} by {joiner.channel.label}", look=look, seconds=PATIENCE
+    )
+    scene.narrator.detail(f"{joiner.channel.label}: {told.subject or told.text}")
+    return told
+
+
+def answer(*, scene: Scene, hold: Hold, told: Caught, meaning: Meaning) -> str:
+    """Let somebody answer where they are told, and return how they did.
+
+    By mail it is as on the page that its link leads to.
+    """
+    try:
+        if told.channel == Channel.WHATSAPP:
+            payload = whatsapp.button(meaning=meaning, hold_id=hold.pk)
+            answers.press(catcher=scene.catcher, message=told, payload=payload)
+            return "by a button on WhatsApp"
+        if told.channel == Channel.SMS:
+            assert hold.patient is not None
+            known = words.WORDS[hold.patient.language].get(meaning, meaning)
+            word = known.split()[0].upper()
+            answers.write(catcher=scene.catcher, message=told, text=word)
+            return f"by an SMS that says {word}"
+    except OSError as error:
+        raise supervisor.Unseen(f"an answer that web takes: {error}") from None
+    act = holds.accept if meaning == Meaning.YES else holds.decline
+    act(hold_id=hold.pk, actor=acting(hold.patient_id), now=clock.now())
+    return "on the page of the offer"
+
+
+def decline(*, scene: Scene, hold: Hold, told: Caught) -> datetime:
     """Let somebody say no; return when."""
-    holds.decline(hold_id=hold.pk, actor=acting(hold.patient_id), now=clock.now())
+    how = answer(scene=scene, hold=hold, told=told, meaning=Meaning.NO)
+    scene.narrator.step(f"{hold.patient} answers {how}.")
     return see_closed(scene=scene, hold=hold, how=Hold.Status.DECLINED)
 
 
@@ -297,15 +357,15 @@ def see_closed(*, scene: Scene, hold: Hold, how: Hold.Status) -> datetime:
     return closed.closed_at
 
 
-def accept(*, scene: Scene, hold: Hold) -> datetime:
+def accept(*, scene: Scene, hold: Hold, told: Caught) -> datetime:
     """Let somebody say yes, and see that the slot is theirs; return when."""
-    appointment = holds.accept(hold_id=hold.pk, actor=acting(hold.patient_id), now=clock.now())
+    how = answer(scene=scene, hold=hold, told=told, meaning=Meaning.YES)
+    scene.narrator.step(f"{hold.patient} answers {how}.")
     entry = scene.until(
         step=f"{hold.patient} booked in the freed slot",
         look=lambda: WaitlistEntry.objects.filter(
             pk=hold.entry_id,
             status=WaitlistEntry.Status.CONVERTED,
-            appointment=appointment.pk,
             appointment__slot=hold.slot_id,
             appointment__status=Appointment.Status.BOOKED,
             appointment__source=Appointment.Source.WAITLIST,
@@ -314,7 +374,8 @@ def accept(*, scene: Scene, hold: Hold) -> datetime:
         seconds=1,
     )
     assert entry.closed_at is not None
-    start = scene.clock(appointment.period.lower)
+    assert hold.period is not None
+    start = scene.clock(hold.period.lower)
     scene.narrator.step(f"{hold.patient} accepts. {start} is booked again: the day is full.")
     return entry.closed_at
 

@@ -69,19 +69,26 @@ def commands(*, port: int) -> dict[str, list[str]]:
 
 
 @contextmanager
-def running(*, folder: Path, commands: Mapping[str, list[str]]) -> Iterator[list[Child]]:
-    """Run Python modules for the length of a block, with their logs in `folder`."""
+def running(
+    *, folder: Path, commands: Mapping[str, list[str]], environment: Mapping[str, str]
+) -> Iterator[list[Child]]:
+    """Run Python modules for the length of a block, with their logs in `folder`.
+
+    `environment` goes before this process's own.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     children: list[Child] = []
     try:
         for name, command in commands.items():
-            children.append(start(name=name, command=command, log=folder / f"{name}.log"))
+            log = folder / f"{name}.log"
+            child = start(name=name, command=command, log=log, environment=environment)
+            children.append(child)
         yield children
     finally:
         stop(children=children)
 
 
-def start(*, name: str, command: list[str], log: Path) -> Child:
+def start(*, name: str, command: list[str], log: Path, environment: Mapping[str, str]) -> Child:
     """Start one process, which the kernel kills if this one dies.
 
     It has a session of its own, so that Ctrl-C reaches this process alone, which then ends the
@@ -103,7 +110,7 @@ def start(*, name: str, command: list[str], log: Path) -> Child:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            env={**os.environ, **environment, "PYTHONUNBUFFERED": "1"},
             start_new_session=True,
             preexec_fn=die_with_parent,
         )

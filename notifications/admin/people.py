@@ -1,6 +1,7 @@
-"""Pages of what people are told: messages, texts, switches and preferences."""
+"""Pages of what people are told, and of what they answer."""
 
 from typing import Any, ClassVar
+from uuid import UUID
 
 from django.contrib import admin
 from django.http import HttpRequest
@@ -9,13 +10,22 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
 
 from accounts.access import Right
 from accounts.admin import TenantAdmin
+from accounts.rows import remove
 from audit.columns import EMPTY, label, link
 from audit.filters import DayFilter
-from audit.pages import Answer, FunctionForm, RowForm, Rows, action, arguments
+from audit.pages import Admin, Answer, FunctionForm, RowForm, Rows, action, arguments
 from notifications import lengths, messages, templates
 from notifications.facts import VALUES
 from notifications.kinds import CHOICES
-from notifications.models import Channel, ChannelSwitch, Message, Preference, Template
+from notifications.models import (
+    CalendarFeed,
+    Channel,
+    ChannelSwitch,
+    InboundMessage,
+    Message,
+    Preference,
+    Template,
+)
 from scheduling.admin import FACILITY
 
 MESSAGE_STATUS = label(
@@ -24,6 +34,8 @@ MESSAGE_STATUS = label(
         "suppressed": "warning",
     }
 )  # fmt: skip
+
+OUTCOMES = {"accepted": "success", "declined": "info", "unclear": "warning", "which": "warning"}
 
 
 @admin.register(Message)
@@ -182,3 +194,41 @@ class PreferenceAdmin(TenantAdmin):
     list_filter = ("waitlist_reminders", "email", "sms", "whatsapp")
     list_select_related = ("patient", "user")
     fields = (link(field="patient"), "user", "waitlist_reminders", "email", "sms", "whatsapp")
+
+
+@admin.register(InboundMessage)
+class InboundMessageAdmin(Admin):
+    """What came of answers by SMS and WhatsApp. They are no tenant's, so nobody in one sees them.
+
+    What an answer did is in the history of its entry, which staff see.
+    """
+
+    list_display = ("at", "channel", label(field="outcome", colours=OUTCOMES), "patient")
+    list_filter = ("channel", "outcome", ("at", DayFilter))
+    list_select_related = ("patient",)
+    search_fields = ("digest",)
+    ids = ("pk", "patient", "hold")
+    fields = ("at", "channel", "digest", "outcome", "patient", "hold", "asked")
+
+
+@admin.register(CalendarFeed)
+class CalendarFeedAdmin(TenantAdmin):
+    """Who has an address for their calendar. Only its user is given a new one, since it is secret;
+    staff take away one that got into the wrong hands.
+    """
+
+    list_display = ("user", link(field="patient"), "rotated_at")
+    list_select_related = ("user", "patient")
+    search_fields = ("user__email", "user__name")
+    ids = ("pk", "user", "patient")
+    fields = ("user", link(field="patient"), "rotated_at", "created_at")
+    actions = ("revoke",)
+
+    @action(description="Take the address away")
+    def revoke(self, request: HttpRequest, rows: Rows) -> Answer:
+        """Delete addresses: what asks at them finds no calendar any longer."""
+
+        def call(*, feed_id: UUID, **_: Any) -> None:
+            remove(rows=CalendarFeed.objects.all(), id=feed_id)
+
+        return self.run(request, rows, call, id="feed_id", done="Taken away")

@@ -1,10 +1,12 @@
 """The caller's own calendar feed, and the calendar at its address for whoever bears it."""
 
-from typing import ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.cache import get_conditional_response, set_response_etag
+from django.utils.module_loading import import_string
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import serializers
 from rest_framework.exceptions import NotFound, Throttled
@@ -14,7 +16,7 @@ from rest_framework.response import Response
 from accounts import limits, rows
 from accounts.views import ApiView, wanted_version, with_etag
 from audit import clock
-from notifications import calendars
+from notifications import feeds
 from notifications.models import CalendarFeed
 
 ICALENDAR = "text/calendar"
@@ -56,7 +58,7 @@ class FeedView(ApiView):
     @extend_schema(request=None, responses={201: NewFeedSerializer})
     def post(self, request: Request) -> Response:
         """Give one's calendar an address, or another one: the last is dead at once."""
-        feed, url = calendars.rotate(caller=self.caller, now=clock.now())
+        feed, url = feeds.rotate(caller=self.caller, now=clock.now())
         answer = {"url": url, **FeedSerializer(feed).data}
         return with_etag(response=Response(answer, status=201), version=feed.version)
 
@@ -64,14 +66,14 @@ class FeedView(ApiView):
     def delete(self, request: Request) -> Response:
         """Take the address away."""
         rows.remove(
-            rows=calendars.feeds(caller=self.caller),
+            rows=feeds.of(caller=self.caller),
             id=self._find().pk,
             version=wanted_version(request=request),
         )
         return Response(status=204)
 
     def _find(self) -> CalendarFeed:
-        feed = calendars.feeds(caller=self.caller).first()
+        feed = feeds.of(caller=self.caller).first()
         if feed is None:
             raise NotFound("Your calendar has no address.")
         return feed
@@ -98,7 +100,7 @@ class CalendarView(ApiView):
     )  # fmt: skip
     def get(self, request: Request, token: str) -> HttpResponseBase:
         """Get one's appointments to show in a calendar program, which asks again by itself."""
-        feed = calendars.find(token=token)
+        feed = feeds.find(token=token)
         # By feed: those who run calendars get many from one address.
         limits.check(
             limit="calendar",
@@ -107,7 +109,9 @@ class CalendarView(ApiView):
         )
         if feed is None:
             raise NotFound("There is no calendar at this address.")
-        calendar = calendars.subscription(feed=feed, now=clock.now())
+        # By name: icalendar takes long to load.
+        subscription: Callable[..., Any] = import_string("notifications.calendars.subscription")
+        calendar = subscription(feed=feed, now=clock.now())
         response = HttpResponse(calendar.to_ical(), content_type=f"{ICALENDAR}; charset=utf-8")
         response["Cache-Control"] = "private, no-cache"  # kept, but asked for again each time
         set_response_etag(response)

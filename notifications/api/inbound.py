@@ -3,17 +3,23 @@
 Nobody is logged in here; a request counts by its signature alone, which is over the address that
 `settings.SITE_URL` says. Whatever was understood of it is answered with 200, since all else would
 be sent again.
+
+What loads a provider's SDK is imported by name where it is called: it takes longer to load than
+most commands take to run.
 """
 
+from collections.abc import Callable
+from importlib import import_module
 from typing import Any, ClassVar
 
 import structlog
 from django.conf import settings
 from django.http import HttpResponse
 from django.utils.crypto import constant_time_compare
+from django.utils.module_loading import import_string
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
-from rest_framework.exceptions import ParseError, PermissionDenied, Throttled
+from rest_framework.exceptions import NotAuthenticated, ParseError, PermissionDenied, Throttled
 from rest_framework.parsers import FormParser
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -22,20 +28,9 @@ from accounts import limits
 from accounts.parsers import JSONParser
 from accounts.views import ApiView
 from audit import clock
-from notifications import (
-    inbound,
-    mail_reports,
-    phones,
-    replies,
-    reports,
-    sms,
-    updates,
-    whatsapp,
-    words,
-)
+from notifications import inbound, phones, replies, reports, senders, signatures, updates, words
 from notifications.channels import Failed
 from notifications.models import Channel
-from notifications.reports import Report
 from notifications.words import Meaning, Said
 
 FORM = FormParser.media_type
@@ -121,7 +116,8 @@ class TwilioView(InboundView):
         form: Any = request.data
         url = f"{settings.SITE_URL}{request.get_full_path()}"
         signature = request.headers.get("X-Twilio-Signature", "")
-        self.check(request=request, signed=sms.is_signed(url=url, form=form, signature=signature))
+        signed = signatures.is_twilios(url=url, form=form, signature=signature)
+        self.check(request=request, signed=signed)
         if not 0 < len(form.get("MessageSid", "")) <= MAX_ID:
             raise ParseError("The form names no message.")
         return form
@@ -145,7 +141,7 @@ class SmsView(TwilioView):
         text = self.take(
             channel=Channel.SMS, id=form["MessageSid"], number=form.get("From", ""), said=said
         )
-        return HttpResponse(sms.write_reply(text="" if handled else text), content_type=XML)
+        return HttpResponse(replies.to_twiml(text="" if handled else text), content_type=XML)
 
 
 class SmsStatusView(TwilioView):
@@ -162,13 +158,8 @@ class SmsStatusView(TwilioView):
     def post(self, request: Request) -> Response:
         """Take Twilio's word on what became of an SMS. One that is not known changes nothing."""
         form = self.read(request=request)
-        status = form.get("MessageStatus", "")
-        report = Report(
-            provider_message_id=form["MessageSid"],
-            delivered=False if status in sms.LOST else True if status in sms.DELIVERED else None,
-            code=f"twilio_{form.get('ErrorCode') or status}"[:50],
-            message_id=reports.message_id(text=request.query_params.get("message", "")),
-        )
+        ours = request.query_params.get("message", "")
+        report = updates.read_sms_report(form=form, message=ours)
         reports.note(channel=Channel.SMS, report=report, now=clock.now())
         return Response()
 
@@ -203,7 +194,7 @@ class WhatsAppView(InboundView):
     def post(self, request: Request) -> Response:
         """Take what Meta sends: answers, which are answered, and what became of messages."""
         signature = request.headers.get("X-Hub-Signature-256", "")
-        signed = whatsapp.is_signed(body=request.body, signature=signature)
+        signed = signatures.is_metas(body=request.body, signature=signature)
         self.check(request=request, signed=signed)
         for report in updates.read_reports(body=request.data):
             reports.note(channel=Channel.WHATSAPP, report=report, now=clock.now())
@@ -211,7 +202,7 @@ class WhatsAppView(InboundView):
             text = self.take(
                 channel=Channel.WHATSAPP, id=update.id, number=update.number, said=update.said
             )
-            if text and whatsapp.is_on():
+            if text and senders.is_on(channel=Channel.WHATSAPP):
                 _reply(number=update.number, text=text)
         return Response()
 
@@ -220,12 +211,19 @@ class MailStatusView(InboundView):
     """What became of mails."""
 
     parser_classes = (JSONParser, FormParser)
-    problems: ClassVar = {"POST": (BadSignature, Throttled)}
+    problems: ClassVar = {"POST": (BadSignature, NotAuthenticated, Throttled)}
+
+    def get_authenticate_header(self, request: Request) -> str:
+        """Ask for a user and password."""
+        return 'Basic realm="mail status"'
 
     @extend_schema(auth=[], request={"application/json": dict}, responses={200: None})
     def post(self, request: Request) -> Response:
         """Take the mail provider's word on what became of mails, in its own format."""
+        mail_reports = import_module("notifications.mail_reports")
         plain = request._request
+        if mail_reports.wants_challenge(request=plain):
+            raise NotAuthenticated("Give the user and password of the webhook.")
         self.check(request=request, signed=mail_reports.is_signed(request=plain))
         try:
             for report in mail_reports.read(request=plain):
@@ -237,7 +235,8 @@ class MailStatusView(InboundView):
 
 def _reply(*, number: str, text: str) -> None:
     """Answer by WhatsApp. What was said is done; a lost reply changes nothing of that."""
+    reply: Callable[..., None] = import_string("notifications.whatsapp.reply")
     try:
-        whatsapp.reply(address=number, text=text)
+        reply(address=number, text=text)
     except Failed as failed:
         log.warning("no reply sent", channel="whatsapp", code=failed.code)

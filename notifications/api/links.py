@@ -7,19 +7,16 @@ the link's own: that of one-click unsubscribing comes from the mail's reader, no
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from django.template.loader import render_to_string
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.exceptions import Throttled
-from rest_framework.generics import GenericAPIView
 from rest_framework.parsers import FormParser, MultiPartParser
-from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts import limits
+from accounts import limits, links
 from accounts.parsers import JSONParser
-from accounts.views import PAGE, ApiView, PageOrJson
+from accounts.views import PAGE
 from audit import clock
 from audit.events import Actor
 from notifications import nudges, preferences, unsubscribes
@@ -29,35 +26,13 @@ from waitlist.models import WaitlistEntry
 BEARER = Actor("link")
 
 
-class Page(BaseRenderer):
-    """The page of a link, or of what went wrong with it."""
+class LinkView(links.LinkView):
+    """What the addresses of links in mails share; `page` names which it is."""
 
-    media_type = PAGE
-    charset = "utf-8"
-
-    def render(
-        self,
-        data: Any,
-        accepted_media_type: str | None = None,
-        renderer_context: Mapping[str, Any] | None = None,
-    ) -> str:
-        """Write the page."""
-        if data is None or renderer_context is None:
-            return ""
-        view, request = renderer_context["view"], renderer_context["request"]
-        known = {"page": view.page, "answer": data, "is_problem": "code" in data}
-        return render_to_string("notifications/link.html", known, request=request._request)
-
-
-class LinkView(ApiView, GenericAPIView[Any]):
-    """What the addresses of links share; `page` names which it is."""
-
-    authentication_classes = ()
     parser_classes = (JSONParser, FormParser, MultiPartParser)
-    renderer_classes = (JSONRenderer, Page)
-    content_negotiation_class = PageOrJson
     idempotent = False  # twice is as good as once
     problems: ClassVar = {"GET": (Throttled,), "POST": (Throttled,)}
+    template = "notifications/link.html"
     page: ClassVar[str]
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
@@ -68,14 +43,9 @@ class LinkView(ApiView, GenericAPIView[Any]):
         super().initial(request, *args, **kwargs)
         limits.check(limit="offer", who=limits.address(request=request), tenant=None)
 
-    def finalize_response(self, request: Any, response: Any, *args: Any, **kwargs: Any) -> Any:
-        """Keep it out of caches; a problem on a page is a page."""
-        answer = super().finalize_response(request, response, *args, **kwargs)
-        answer["Cache-Control"] = "no-store"
-        answer["Vary"] = "Accept, Accept-Language, Cookie"
-        if getattr(request, "accepted_renderer", None) and answer.accepted_media_type == PAGE:
-            answer.content_type = None
-        return answer
+    def known(self, *, data: Any) -> Mapping[str, Any]:
+        """Say which page it is, too."""
+        return {"page": self.page, "answer": data}
 
 
 class SubscriptionAnswer(serializers.Serializer[Any]):
@@ -95,7 +65,7 @@ class UnsubscribeView(LinkView):
     )
     def get(self, request: Request, token: str) -> Response:
         """Say whether one is told of the waitlist. Changes nothing."""
-        whose = unsubscribes.read(token=token)
+        whose = self._read(token=token)
         wants = preferences.get(
             tenant_id=whose.tenant_id, patient_id=whose.patient_id, user_id=whose.user_id
         )
@@ -104,7 +74,13 @@ class UnsubscribeView(LinkView):
     @extend_schema(auth=[], request=None, responses=SubscriptionAnswer)
     def post(self, request: Request, token: str) -> Response:
         """Be told no more of the waitlist (RFC 8058); what is booked one is told still."""
+        self._read(token=token)
         return Response(SubscriptionAnswer(unsubscribes.unsubscribe(token=token)).data)
+
+    def _read(self, *, token: str) -> unsubscribes.Subscriber:
+        whose = unsubscribes.read(token=token)
+        self.language = unsubscribes.language(subscriber=whose)
+        return whose
 
 
 class NudgeReply(serializers.Serializer[Any]):
@@ -130,12 +106,12 @@ class NudgeView(LinkView):
     @extend_schema(auth=[], responses={(200, "application/json"): NudgeAnswer, (200, PAGE): str})
     def get(self, request: Request, token: str) -> Response:
         """Say whether one still waits. Changes nothing."""
-        return self._show(entry=entries.get(entry_id=nudges.read(token=token)))
+        return self._show(entry=self._read(token=token))
 
     @extend_schema(auth=[], request=NudgeReply, responses=NudgeAnswer)
     def post(self, request: Request, token: str) -> Response:
         """Answer; who does not wait any longer leaves the queue."""
-        entry_id = nudges.read(token=token)
+        entry_id = self._read(token=token).pk
         body = NudgeReply(data=request.data)
         body.is_valid(raise_exception=True)
         entry = entries.answer_nudge(
@@ -145,6 +121,11 @@ class NudgeView(LinkView):
             now=clock.now(),
         )
         return self._show(entry=entry)
+
+    def _read(self, *, token: str) -> WaitlistEntry:
+        entry = entries.get(entry_id=nudges.read(token=token))
+        self.language = entry.patient.language if entry.patient else ""
+        return entry
 
     def _show(self, *, entry: WaitlistEntry) -> Response:
         answered = entry.nudge_answered_at is not None

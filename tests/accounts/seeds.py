@@ -12,7 +12,13 @@ from audit.events import SYSTEM
 from audit.models import JobRun
 from availability.models import Rfp, RfpVenue, Signal, VenueAvailability
 from notifications import relay, templates, webhooks
-from notifications.models import ChannelSwitch, Preference, StreamCursor
+from notifications.models import (
+    CalendarFeed,
+    ChannelSwitch,
+    InboundMessage,
+    Preference,
+    StreamCursor,
+)
 from scheduling import appointments
 from scheduling.models import Appointment, Facility, Patient, Provider, Service, Slot
 from tests import factories, venues
@@ -127,6 +133,12 @@ def grow(*, seed: Seed, name: str) -> None:
         task=f"tests.{n}", state="failed", finished_at=now, error_class="ValueError"
     )
     Preference.objects.create(tenant=tenant, patient=seed.patient)
+    CalendarFeed.objects.create(
+        tenant=tenant, user=seed.admin, patient=seed.patient, digest=f"{n:064x}", rotated_at=now
+    )
+    InboundMessage.objects.create(
+        channel="sms", digest=f"{n:064x}", patient=seed.patient, outcome="nothing", at=now
+    )
     ChannelSwitch.objects.get_or_create(
         tenant=tenant, kind="waitlist.joined", channel="sms", is_on=True
     )

@@ -1,4 +1,4 @@
-"""How PostgreSQL runs the statements of the fill, on tables that are full: by which indexes."""
+"""How PostgreSQL runs the fill and the relay on tables that are full: by which indexes."""
 
 import json
 import re
@@ -15,6 +15,7 @@ from audit import sql
 from audit.events import SYSTEM
 from bench import worlds
 from bench.worlds import NOW
+from notifications import relay
 from scheduling import appointments, blocks
 from scheduling.models import Appointment, Facility, Patient, Slot
 from tests import venues
@@ -25,7 +26,8 @@ from waitlist.models import Hold, WaitlistEntry, WaitlistPolicy
 #: Tables that are too long to be read from end to end.
 LONG = {
     "scheduling_slot", "scheduling_appointment", "scheduling_patient", "waitlist_waitlistentry",
-    "waitlist_hold",
+    "waitlist_hold", "audit_event", "audit_eventseq", "notifications_message",
+    "notifications_webhookdelivery", "notifications_preference",
 }  # fmt: skip
 
 
@@ -53,6 +55,33 @@ SELECT
 FROM scheduling_appointment;
 INSERT INTO scheduling_slot (tenant_id, facility_id, provider_id, period, status, superseded)
 SELECT uuidv7(), uuidv7(), uuidv7(), period, 'open', false FROM scheduling_appointment;
+SET LOCAL session_replication_role = origin;
+"""
+
+# What was told before: events with their places, their messages, and what people wanted.
+TOLD = """
+SET LOCAL session_replication_role = replica;
+DELETE FROM audit_unrelayed;
+INSERT INTO audit_eventseq (event_id) SELECT id FROM audit_event ORDER BY id;
+INSERT INTO notifications_message (
+    tenant_id, event_id, seq, kind, facility_id, entry_id, patient_id, channel, status, reason,
+    attempts, provider_message_id, sent_at
+)
+SELECT
+    event.tenant_id, event.id, place.seq, event.kind, event.facility_id, event.entry_id,
+    entry.patient_id, 'email', 'sent', '', 1, '', event.at
+FROM audit_event AS event
+JOIN audit_eventseq AS place ON place.event_id = event.id
+JOIN waitlist_waitlistentry AS entry ON entry.id = event.entry_id;
+INSERT INTO notifications_webhookdelivery (
+    tenant_id, endpoint_id, event_id, seq, kind, status, attempts, reason, delivered_at
+)
+SELECT event.tenant_id, endpoint.id, event.id, place.seq, event.kind, 'delivered', 1, '', event.at
+FROM audit_event AS event
+JOIN audit_eventseq AS place ON place.event_id = event.id
+JOIN notifications_webhookendpoint AS endpoint ON endpoint.tenant_id = event.tenant_id;
+INSERT INTO notifications_preference (tenant_id, patient_id)
+SELECT tenant_id, id FROM scheduling_patient;
 SET LOCAL session_replication_role = origin;
 """
 
@@ -311,3 +340,19 @@ def test_no_step_of_a_venues_queue_reads_a_long_table_whole(policy: WaitlistPoli
     for step, indexes in steps:
         used = _used(step)
         assert indexes <= used, f"it runs by {used}"
+
+
+def test_a_relay_reads_no_long_table_whole(policy: WaitlistPolicy) -> None:
+    """A few events among many that were told before, of people with many messages."""
+    with connection.cursor() as cursor:
+        for statement in (sql.text(app="bench", name="make_events"), TOLD):
+            cursor.execute(statement, {"events": 10_000, "now": NOW})
+        cursor.execute("ANALYZE")
+    facility = policy.facility_id
+    patient = Patient.objects.filter(tenant=policy.tenant_id)[0]
+    entries.join(facility_id=facility, patient_id=patient.pk, wishes={}, actor=SYSTEM, now=NOW)
+    used = _used(partial(relay.relay, limit=5000, now=NOW))
+    assert {
+        "audit_unrelayed_pkey", "audit_eventseq_pkey", "audit_event_pkey",
+        "waitlist_waitlistentry_pkey", "scheduling_patient_pkey",
+    } <= used, used  # fmt: skip

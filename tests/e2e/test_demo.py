@@ -15,6 +15,7 @@ from subprocess import Popen
 import pytest
 from django.core.management import CommandError, call_command
 from django.test import override_settings
+from playwright.sync_api import expect, sync_playwright
 
 from config.demo import database, hours, supervisor
 from config.embedded import locks
@@ -28,6 +29,7 @@ STORY = (
     r"They are up: http://127\.0\.0\.1:\d+/admin/",
     r"The API: http://127\.0\.0\.1:\d+/api/v1/docs/",
     r"demo-clinic@demo\.example +\S+ +demo-clinic +admin of Harbour Clinics",
+    r"What is sent by mail, SMS and WhatsApp: http://127\.0\.0\.1:\d+",
     r"is open on \w+days, 09:00-12:00\.",
     r"So there are \d+ slots in the next weeks, 6 on \w+ \d+ \w+ \d+:",
     r"09:00 09:30 10:00 10:30 11:00 11:30",
@@ -37,12 +39,16 @@ STORY = (
     r"cancels 10:30\.",
     r"is offered 10:30, to be answered within 8 s \(by \d\d:\d\d:\d\d (GMT|IST)\)",
     r"Held by the worker's fill_facility",
+    r"WhatsApp: A time is free at Harbour Street Clinic",
+    r"answers by a button on WhatsApp\.",
     r"declines and is back on the list, at place 1",
     r"Nobody is asked twice about 10:30",
     r"is offered 10:30",
     r"lets the time run out and is back on the list, at place 2",
     r"Ended by the worker's expire_holds, which beat calls",
     r"is offered 10:30",
+    r"SMS: Harbour Street Clinic: .* Responda SIM ou NAO",
+    r"answers by an SMS that says SIM\.",
     r"accepts\. 10:30 is booked again: the day is full\.",
     r"an offer stands 5 s here",
     r"lets the time run out and is off the list",
@@ -50,7 +56,7 @@ STORY = (
     r"waitlist\.hold_expired +2",
     r"waitlist\.tasks\.fill_facility +succeeded +\d+",
     r"check_invariants: ",
-    r"Every step was seen\.",
+    r"Serving http://",
 )
 
 Start = Callable[..., Popen[str]]
@@ -131,17 +137,52 @@ def servers(folder: Path) -> list[str]:
 
 
 def test_tells_the_whole_story_and_leaves_nothing_running(folder: Path, start: Start) -> None:
-    demo = start("--once", "--reset")
-    said, _ = demo.communicate(timeout=120)
-    assert demo.returncode == 0, said
+    demo = start("--reset")
+    said = read_until(demo, "Serving")
     at = 0
     for line in STORY:
         found = re.compile(line).search(said, at)
         assert found, f"{line} is missing after:\n{said[:at]}"
         at = found.end()
     assert "\x1b" not in said, "colours belong on a terminal"
+    [catcher] = re.findall(r"What is sent by mail, SMS and WhatsApp: (\S+)", said)
+    see_what_was_sent(url=catcher)
+    demo.send_signal(signal.SIGINT)
+    said, _ = demo.communicate(timeout=60)
+    assert demo.returncode == 0, said
     assert not processes(folder)
     assert not servers(folder)
+
+
+def see_what_was_sent(*, url: str) -> None:
+    """Look at the catcher's page as somebody does who was sent something, and answer there."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+        )
+        try:
+            page = browser.new_page()
+            page.goto(url)
+            sent = {
+                channel: page.get_by_role("region", name=channel)
+                for channel in ("Email", "SMS", "WhatsApp")
+            }
+            joined = sent["Email"].get_by_role("heading", name="you are on the waitlist")
+            expect(joined.first).to_be_visible()
+            with page.expect_download() as download:
+                sent["Email"].get_by_role("link", name="appointment.ics").first.click()
+            assert download.value.path().read_bytes().startswith(b"BEGIN:VCALENDAR")
+            # The answers come from web, and those on WhatsApp only after the page was shown.
+            expect(sent["WhatsApp"].get_by_text("Thank you.", exact=False)).to_have_count(1)
+            sent["WhatsApp"].get_by_role("button", name="Reservar").click()
+            expect(sent["WhatsApp"].get_by_text("Su cita:")).to_have_count(2)
+            sent["SMS"].get_by_role("textbox").first.fill("stop")
+            sent["SMS"].get_by_role("button", name="Send").first.click()
+            expect(sent["SMS"].get_by_text("You get no more messages here")).to_be_visible()
+            page.get_by_role("link", name="Unsubscribe").first.click()
+            expect(page.get_by_role("button")).to_have_text(re.compile("lista de espera"))
+        finally:
+            browser.close()
 
 
 def test_leaves_nothing_running_when_it_is_killed(folder: Path, start: Start) -> None:
@@ -158,7 +199,7 @@ def test_leaves_nothing_running_when_it_is_killed(folder: Path, start: Start) ->
 def test_a_process_that_ends_is_named_with_its_last_words(tmp_path: Path) -> None:
     child = supervisor.start(
         name="beat", command=["timeit", "-n1", "-r1", "raise SystemExit('no broker')"],
-        log=tmp_path / "beat.log",
+        log=tmp_path / "beat.log", environment={},
     )  # fmt: skip
     with pytest.raises(supervisor.ChildEnded, match=r"(?s)beat ended with exit code 1.*no broker"):
         supervisor.until(step="anything", look=lambda: None, children=[child], seconds=30)
@@ -167,7 +208,7 @@ def test_a_process_that_ends_is_named_with_its_last_words(tmp_path: Path) -> Non
 def test_a_step_that_is_not_seen_is_named_with_what_the_processes_wrote(tmp_path: Path) -> None:
     commands = {"worker": ["http.server", "0"]}
     with (
-        supervisor.running(folder=tmp_path, commands=commands) as children,
+        supervisor.running(folder=tmp_path, commands=commands, environment={}) as children,
         pytest.raises(supervisor.Unseen, match="Not seen within 0 s: the offer") as error,
     ):
         supervisor.until(step="the offer", look=lambda: None, children=children, seconds=0)

@@ -6,8 +6,9 @@ from email import message_from_bytes, policy
 from email.message import EmailMessage
 from typing import Any
 
-from aiosmtpd.controller import Controller
 from django.conf import LazySettings
+
+from config.demo import listeners
 
 
 class Mailbox:
@@ -32,26 +33,12 @@ class Mailbox:
         return "250 OK"
 
 
-class _Server(Controller):
-    """A server on a port that the system chooses."""
-
-    server: Any
-
-    def _trigger_server(self) -> None:
-        self.port = self.server.sockets[0].getsockname()[1]
-        super()._trigger_server()  # type: ignore[no-untyped-call]
-
-
 @contextmanager
 def opened(settings: LazySettings) -> Iterator[Mailbox]:
     """Run the server and let mail be sent to it."""
     mailbox = Mailbox()
-    controller = _Server(mailbox, hostname="127.0.0.1", port=0)
-    controller.start()
-    try:
+    with listeners.mail(handler=mailbox) as port:
         settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
-        settings.EMAIL_HOST = "127.0.0.1"
-        settings.EMAIL_PORT = controller.port
+        settings.EMAIL_HOST = listeners.HOST
+        settings.EMAIL_PORT = port
         yield mailbox
-    finally:
-        controller.stop()

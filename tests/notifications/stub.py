@@ -1,13 +1,14 @@
 """A provider's API of its own: what is sent to it is kept, and it can be told what to answer."""
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs
+
+from config.demo import listeners
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,10 @@ class Call:
 
 @dataclass
 class Stub:
-    """Answers each request with the next of `answers`, and with the last ever after."""
+    """Answers each request with the next of `answers`, and with the last ever after.
+
+    An answer that is a text goes out as it is, all else as JSON.
+    """
 
     answers: list[tuple[int, Any]]
     url: str = ""
@@ -52,7 +56,7 @@ def opened(*, status: int, body: Any) -> Iterator[Stub]:
             sent = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             stub.calls.append(Call(self.path, self.headers.get("Authorization", ""), sent))
             status, answer = stub.answer()
-            text = json.dumps(answer).encode()
+            text = answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(text)))
@@ -62,13 +66,6 @@ def opened(*, status: int, body: Any) -> Iterator[Stub]:
         def log_message(self, format: str, *args: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    stub.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
+    with listeners.web(handler=Handler) as port:
+        stub.url = f"http://{listeners.HOST}:{port}"
         yield stub
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

@@ -1,9 +1,11 @@
 """The routes of what people are told, over HTTP."""
 
+from html import unescape
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.test import Client
 from rest_framework.test import APIClient
 
 from accounts.roles import Role
@@ -216,6 +218,40 @@ def test_one_click_unsubscribes_and_a_look_does_not(world: World) -> None:
     assert not Preference.objects.get(patient=patient).waitlist_reminders
     assert client.post(path).json() == {"waitlist_reminders": False}
     assert b"<form" not in client.get(path, HTTP_ACCEPT="text/html").content
+
+
+@pytest.mark.parametrize(
+    ("language", "unsubscribe", "nudge", "over"),
+    [
+        ("en", "no more messages", "Do you still wait?", "You are no longer on"),
+        ("es", "No me envíen más", "¿Sigue esperando?", "Ya no está en esta"),
+        ("fr", "Ne m’envoyez plus", "Attendez-vous toujours ?", "Vous n’êtes plus sur"),
+        ("pt", "Não me enviem mais", "Ainda está à espera?", "Já não está nesta"),
+    ],
+)
+def test_the_pages_are_in_the_language_of_who_was_written_to(
+    world: World, language: str, unsubscribe: str, nudge: str, over: str
+) -> None:
+    path, patient = _unsubscribe_path(world)
+    Patient.objects.filter(pk=patient.pk).update(language=language)
+    entry = WaitlistEntry.objects.get(patient=patient)
+    nudge_path = nudges.url(entry_id=entry.pk).removeprefix("http://localhost:8000")
+    # What the browser would rather have does not count.
+    client = Client(headers={"accept": "text/html", "accept-language": "de, es;q=0.5"})
+    for address, text in ((path, unsubscribe), (nudge_path, nudge)):
+        page = client.get(address)
+        assert page["Content-Language"] == language
+        assert f'<html lang="{language}">' in page.content.decode()
+        assert text in unescape(page.content.decode())
+    client.post(nudge_path, {"interested": "false"})
+    assert over in unescape(client.post(nudge_path, {"interested": "true"}).content.decode())
+    assert over in unescape(client.get(nudge_path).content.decode())
+
+
+def test_a_page_of_nobodys_is_in_the_browsers_language() -> None:
+    asked = {"accept": "text/html", "accept-language": "fr"}
+    page = Client(headers=asked).get(f"{BASE}nudges/nonsense")
+    assert "Vérifiez que le lien" in page.content.decode()
 
 
 def test_a_link_that_is_not_ours_is_not_there() -> None:

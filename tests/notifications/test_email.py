@@ -6,6 +6,7 @@ from django.conf import LazySettings
 from notifications import channels, deliveries, email, messages, templates
 from notifications.channels import Failed
 from notifications.models import Message
+from tests.notifications import stub
 from tests.notifications.mailbox import Mailbox
 from tests.notifications.told import relayed
 from tests.waitlist.worlds import DAY, NOW, World
@@ -74,6 +75,20 @@ def test_a_refusal_is_for_good_or_for_now(
     with pytest.raises(Failed) as failed:
         email.send(message=message, address="a@example.org", content=_content(message))
     assert (failed.value.permanent, failed.value.code) == (permanent, code)
+
+
+def test_amazon_takes_mails_by_its_api(message: Message, settings: LazySettings) -> None:
+    with stub.opened(status=200, body={"MessageId": "ses-1"}) as amazon:
+        settings.EMAIL_BACKEND = "anymail.backends.amazon_ses.EmailBackend"
+        keys = {"aws_access_key_id": "id", "aws_secret_access_key": "key"}
+        settings.ANYMAIL = {
+            "AMAZON_SES_SESSION_PARAMS": {**keys, "region_name": "eu-west-1"},
+            "AMAZON_SES_CLIENT_PARAMS": {"endpoint_url": amazon.url},
+        }
+        assert deliveries.deliver(message=message, now=NOW) == "sent"
+    assert amazon.calls[0].path == "/v2/email/outbound-emails"
+    message.refresh_from_db()
+    assert message.provider_message_id == "ses-1"
 
 
 def test_a_server_that_is_away_is_tried_again(message: Message, settings: LazySettings) -> None:

@@ -11,6 +11,7 @@ from notifications import deliveries, messages, preferences, senders, tasks
 from notifications.channels import Content, Failed
 from notifications.models import Message
 from scheduling.models import Patient
+from tests.audit import broker
 from tests.notifications.told import relayed
 from tests.waitlist.worlds import DAY, MINUTE, NOW, SECOND, STAFF, World
 from waitlist import entries, holds
@@ -43,8 +44,7 @@ class Fake:
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> Fake:
     fake = Fake()
-    monkeypatch.setattr(senders, "SENDERS", {"email": fake})
-    monkeypatch.setattr(deliveries, "SENDERS", {"email": fake})
+    monkeypatch.setattr(senders, "of", lambda *, channel: fake)
     return fake
 
 
@@ -279,6 +279,19 @@ def test_the_task_sends_all_there_is_in_order(
     assert tasks.send_messages("email") == {"sent": 5}
     assert fake.kinds[-1] == "waitlist.cancelled"
     assert tasks.send_messages("email") == {}
+
+
+def test_what_is_left_after_a_turn_waits_behind_all_others(
+    clinic: World, fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clinic.join()
+    relayed(now=NOW - 3650 * DAY)
+    broker.empty()
+    monkeypatch.setattr(tasks, "TURN", 0)
+    assert tasks.send_messages("email") == {}
+    again = ("notifications", "notifications.tasks.send_messages", ["email"])
+    assert broker.messages() == [again]
+    broker.empty()
 
 
 def test_a_channel_that_is_away_rests(clinic: World, fake: Fake) -> None:

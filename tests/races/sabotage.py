@@ -69,7 +69,7 @@ def statement(name: str, *, without: str, put: str = "") -> Iterator[None]:
         return changed if name == wanted else text(app=app, name=name)
 
     wanted = name
-    app = "scheduling" if name == "generate_slots" else "waitlist"
+    app = {"generate_slots": "scheduling", "infer_statuses": "availability"}.get(name, "waitlist")
     changed, found = re.subn(without, put, text(app=app, name=name))
     assert found, f"{name} has no {without}"
     with mock.patch.object(sql, "text", shortened):

@@ -9,21 +9,18 @@ from http import HTTPStatus
 from typing import Any, ClassVar
 
 from django.http import HttpRequest
-from django.template.loader import render_to_string
 from django.urls import reverse
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.authentication import CSRFCheck
 from rest_framework.exceptions import PermissionDenied, Throttled
-from rest_framework.generics import GenericAPIView
 from rest_framework.parsers import FormParser
-from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts import limits
+from accounts import limits, links
 from accounts.parsers import JSONParser
-from accounts.views import PAGE, ApiView, PageOrJson
+from accounts.views import PAGE
 from audit import clock
 from availability import rfps
 from scheduling import slots
@@ -55,37 +52,13 @@ class OfferAnswer(serializers.Serializer[offers.Offer]):
     ends_at = serializers.DateTimeField(allow_null=True)
 
 
-class Page(BaseRenderer):
-    """The page of an offer, or of what went wrong with it."""
-
-    media_type = PAGE
-    charset = "utf-8"
-
-    def render(
-        self,
-        data: Any,
-        accepted_media_type: str | None = None,
-        renderer_context: Mapping[str, Any] | None = None,
-    ) -> str:
-        """Write the page."""
-        if data is None or renderer_context is None:
-            return ""
-        view = renderer_context["view"]
-        request = renderer_context["request"]
-        known = {"offer": getattr(view, "offer", None), "problem": data if "code" in data else None}
-        known |= {"token": view.kwargs["token"]}
-        return render_to_string("waitlist/offer.html", known, request=request._request)
-
-
-class LinkView(ApiView, GenericAPIView[Any]):
+class LinkView(links.LinkView):
     """What the three addresses of an offer link share."""
 
-    authentication_classes = ()
     serializer_class = OfferAnswer
     parser_classes = (JSONParser, FormParser)
-    renderer_classes = (JSONRenderer, Page)
-    content_negotiation_class = PageOrJson
     idempotent = False  # a hold is answered once anyway
+    template = "waitlist/offer.html"
     offer: offers.Offer
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
@@ -109,21 +82,25 @@ class LinkView(ApiView, GenericAPIView[Any]):
         self.offer = offers.describe(hold=hold, now=clock.now())
         return Response(OfferAnswer(self.offer).data)
 
-    def finalize_response(self, request: Any, response: Any, *args: Any, **kwargs: Any) -> Any:
-        """Keep it out of caches; a problem on a page is a page."""
-        answer = super().finalize_response(request, response, *args, **kwargs)
-        answer["Cache-Control"] = "no-store"
-        answer["Vary"] = "Accept, Accept-Language, Cookie"
-        if getattr(request, "accepted_renderer", None) and answer.accepted_media_type == PAGE:
-            answer.content_type = None
-        return answer
+    def known(self, *, data: Any) -> Mapping[str, Any]:
+        """Return the offer, where it was found, and the token for its forms."""
+        return {"offer": getattr(self, "offer", None), "token": self.kwargs["token"]}
+
+    def find(self, *, token: str) -> Hold:
+        """Return the hold that a token names.
+
+        :raises BadLink: if it is not one of ours.
+        """
+        hold = offers.read(token=token)
+        self.language = hold.patient.language if hold.patient else ""
+        return hold
 
     def answer(self, *, token: str, accept: bool) -> Response:
         """Say yes or no, then show what became of it; a form is sent on to the page that does.
 
         :raises HoldClosed: if it was over; the page of a form says so by itself.
         """
-        hold = offers.read(token=token)
+        hold = self.find(token=token)
         self.offer = offers.describe(hold=hold, now=clock.now())
         form = self.request.accepted_renderer.media_type == PAGE
         try:
@@ -137,7 +114,7 @@ class LinkView(ApiView, GenericAPIView[Any]):
         if form:
             place = reverse("offer", kwargs={"token": token})
             return Response(status=HTTPStatus.SEE_OTHER, headers={"Location": place})
-        return self.show(hold=offers.read(token=token))
+        return self.show(hold=self.find(token=token))
 
 
 class OfferView(LinkView):
@@ -148,7 +125,7 @@ class OfferView(LinkView):
     @extend_schema(auth=[], responses={(200, "application/json"): OfferAnswer, (200, PAGE): str})
     def get(self, request: Request, token: str) -> Response:
         """Read an offer, or what became of it. Changes nothing."""
-        return self.show(hold=offers.read(token=token))
+        return self.show(hold=self.find(token=token))
 
 
 class OfferAcceptView(LinkView):

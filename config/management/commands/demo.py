@@ -13,19 +13,21 @@ from django.core.exceptions import ValidationError
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from accounts.models import Tenant
+from accounts.models import Language, Tenant
 from audit import clock, events
 from audit.errors import Refused
 from audit.models import JobRun
 from config import terminal
-from config.demo import database, hours, seed, story, summary, supervisor
+from config.demo import database, hours, page, seed, story, summary, supervisor
+from config.demo.catcher import Catcher
 from config.demo.narrator import Narrator
-from config.demo.seed import Place
 from config.demo.story import Joiner, Refill, Scene
 from config.demo.supervisor import Child, ChildEnded, Unseen
+from notifications.models import Channel
 from scheduling import patients
 
 PORT = 8000
+CATCHER_PORT = 8025
 START_SECONDS = 60.0
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -138,7 +140,16 @@ def perform(
     if port and chosen != port:
         tell.step(f"Port {port} is taken; {chosen} is free.")
     logs = folder / "demo"
-    with supervisor.running(folder=logs, commands=supervisor.commands(port=chosen)) as children:
+    catcher = Catcher(site=f"http://127.0.0.1:{chosen}")
+    wanted = supervisor.free_port(wanted=CATCHER_PORT if port else 0)
+    with (
+        page.running(catcher=catcher, port=wanted),
+        supervisor.running(
+            folder=logs,
+            commands=supervisor.commands(port=chosen),
+            environment=catcher.environment,
+        ) as children,
+    ):
         tell.step(f"Starting web, worker and beat; what they write is in {logs}.")
         if hours_file and practices_file:
             place = hours.load(
@@ -159,17 +170,25 @@ def perform(
                 *((login.email, password, login.tenant, login.what) for login in logins),
             ]
         )
+        tell.step(f"What is sent by mail, SMS and WhatsApp: {catcher.url}")
         refills = [
-            play_clinic(place=place, narrator=tell, children=children),
+            play_clinic(
+                scene=Scene(place=place, narrator=tell, children=children, catcher=catcher)
+            ),
             play_salon(
-                place=seed.salon(tenant=salon, now=clock.now()), narrator=tell, children=children
+                scene=Scene(
+                    place=seed.salon(tenant=salon, now=clock.now()),
+                    narrator=tell,
+                    children=children,
+                    catcher=catcher,
+                )
             ),
         ]
         summary.tell(narrator=tell, refills=refills, since=since)
         if once:
             tell.step("Every step was seen. Ending.")
         else:
-            serve(port=chosen, narrator=tell, children=children)
+            serve(catcher=catcher, narrator=tell, children=children)
 
 
 def await_ready(*, port: int, children: Sequence[Child], since: datetime) -> None:
@@ -192,11 +211,13 @@ def await_ready(*, port: int, children: Sequence[Child], since: datetime) -> Non
     )
 
 
-def play_clinic(*, place: Place, narrator: Narrator, children: Sequence[Child]) -> Refill:
+def play_clinic(*, scene: Scene) -> Refill:
     """Play at a clinic: who is more in need goes first, and nobody loses their place."""
+    place = scene.place
     seed.hurry(place=place, hold=CLINIC_HOLD, now=clock.now())
-    narrator.title(f"{place.facility}: an offer stands {CLINIC_HOLD.seconds} s here, not 24 hours")
-    scene = Scene(place=place, narrator=narrator, children=children)
+    scene.narrator.title(
+        f"{place.facility}: an offer stands {CLINIC_HOLD.seconds} s here, not 24 hours"
+    )
     first, second, third, fourth = seed.people(tenant=place.facility.tenant, count=4)
     patients.update(patient_id=second.pk, changes={"tier": 1}, actor=events.SYSTEM, now=clock.now())
     patients.update(
@@ -209,35 +230,55 @@ def play_clinic(*, place: Place, narrator: Narrator, children: Sequence[Child]) 
         scene=scene,
         joiners=[
             Joiner(patient=first, why="joined first", answer="accept"),
-            Joiner(patient=second, why="member (+2)", answer="accept"),
-            Joiner(patient=third, why="chronic condition (+3)", answer="lapse"),
-            Joiner(patient=fourth, why="urgent (+5)", urgency=1, answer="decline"),
+            Joiner(
+                patient=second,
+                why="member (+2)",
+                answer="accept",
+                channel=Channel.SMS,
+                language=Language.PT,
+            ),
+            Joiner(
+                patient=third,
+                why="chronic condition (+3)",
+                answer="lapse",
+                language=Language.FR,
+            ),
+            Joiner(
+                patient=fourth,
+                why="urgent (+5)",
+                urgency=1,
+                answer="decline",
+                channel=Channel.WHATSAPP,
+            ),
         ],
     )
 
 
-def play_salon(*, place: Place, narrator: Narrator, children: Sequence[Child]) -> Refill:
+def play_salon(*, scene: Scene) -> Refill:
     """Play at a salon: first come, first served, and who does not answer is out."""
+    place = scene.place
     seed.hurry(place=place, hold=SALON_HOLD, now=clock.now())
-    narrator.title(f"{place.facility}: an offer stands {SALON_HOLD.seconds} s here, not 15 minutes")
+    scene.narrator.title(
+        f"{place.facility}: an offer stands {SALON_HOLD.seconds} s here, not 15 minutes"
+    )
     first, second, third = seed.people(tenant=place.facility.tenant, count=3)
     return story.play(
-        scene=Scene(place=place, narrator=narrator, children=children),
+        scene=scene,
         joiners=[
-            Joiner(patient=first, why="first come", answer="lapse"),
-            Joiner(patient=second, answer="accept"),
+            Joiner(patient=first, why="first come", answer="lapse", channel=Channel.SMS),
+            Joiner(patient=second, answer="accept", channel=Channel.WHATSAPP, language=Language.ES),
             Joiner(patient=third, answer="accept"),
         ],
     )
 
 
-def serve(*, port: int, narrator: Narrator, children: Sequence[Child]) -> None:
+def serve(*, catcher: Catcher, narrator: Narrator, children: Sequence[Child]) -> None:
     """Go on until Ctrl-C.
 
     :raises ChildEnded: if a process ends before.
     """
     try:
-        narrator.step(f"Serving http://127.0.0.1:{port}/admin/ until Ctrl-C.")
+        narrator.step(f"Serving {catcher.site}/admin/ and {catcher.url} until Ctrl-C.")
         while True:
             supervisor.check(children=children)
             time.sleep(supervisor.POLL_SECONDS)

@@ -3,9 +3,11 @@
 import re
 from datetime import timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.test import Client
+from django.utils import formats, translation
 from rest_framework.test import APIClient
 
 from audit import clock
@@ -112,6 +114,34 @@ def test_decline(hold: Hold) -> None:
     assert (answer.status_code, answer.data["state"]) == (200, "declined")
     assert answer.data["starts_at"] is answer.data["provider"] is None
     assert WaitlistEntry.objects.get().status == "waiting"
+
+
+@pytest.mark.parametrize(
+    ("language", "title", "when", "closed"),
+    [
+        ("en", "A time has become free for you", "l, j F Y, H:i", "You declined this offer"),
+        ("es", "Hay una hora libre para usted", r"l j \d\e F \d\e Y, H:i", "Ha rechazado"),
+        ("fr", "Un horaire s’est libéré pour vous", "l j F Y, H:i", "Vous avez refusé"),
+        ("pt", "Há uma hora livre para si", r"l, j \d\e F \d\e Y, H:i", "Recusou"),
+    ],
+)
+def test_the_page_is_in_the_language_of_who_was_written_to(
+    clinic: Clinic, hold: Hold, language: str, title: str, when: str, closed: str
+) -> None:
+    type(clinic.patient).objects.update(language=language)
+    # What the browser would rather have does not count.
+    client = Client(headers={"accept": HTML, "accept-language": "de, es;q=0.5"})
+    page = client.get(link(hold))
+    text = page.content.decode()
+    assert page["Content-Language"] == language
+    assert f'<html lang="{language}">' in text
+    assert title in text
+    assert hold.period is not None
+    local = hold.period.lower.astimezone(ZoneInfo(hold.facility.timezone))
+    with translation.override(language):
+        assert formats.date_format(local, when) in text
+    holds.decline(hold_id=hold.pk, actor=SYSTEM, now=clock.now())
+    assert closed in client.get(link(hold)).content.decode()
 
 
 def lapse(hold: Hold) -> None:
