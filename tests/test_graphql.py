@@ -14,6 +14,7 @@ from accounts import costs
 from accounts.roles import Role
 from availability import statuses
 from config import docs
+from config.graphql import schema
 from scheduling.models import Facility
 from tests.api import Api, log_in
 from tests.graphql import ADDRESS, all_of, ask, types
@@ -304,7 +305,7 @@ def test_the_page_of_docs_is_as_made(tmp_path: Any, settings: Any) -> None:
 
 
 def test_it_has_what_was_designed() -> None:
-    kinds = docs.schema._schema.type_map
+    kinds = schema._schema.type_map
     assert {
         "VenueWaitlistEntryType", "WaitlistEntryListResult", "WaitlistConversionResult",
         "VenueAvailabilityType", "AvailabilitySignalSummary", "AvailabilityBadge",

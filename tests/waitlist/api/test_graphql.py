@@ -213,7 +213,10 @@ def test_five_and_no_more_however_they_are_asked_for(organizer: Tenant, api: Api
 def test_dates_that_are_over_are_refused_by_the_name_of_the_argument(
     place: Facility, organizer: Tenant, api: Api
 ) -> None:
-    over = {"preferred_dates_start": NOW.date() - 40 * DAY, "preferred_dates_end": None}
+    over: dict[str, Any] = {
+        "preferred_dates_start": NOW.date() - 40 * DAY,
+        "preferred_dates_end": None,
+    }
     [late] = asking.refused(places=[place], by=organizer, **over)
     answer = ask(api, JOIN, id=str(late.pk))
     assert refused(answer) == "400 invalid"
