@@ -124,7 +124,7 @@ def grow(*, seed: Seed, name: str) -> None:
         tenant=tenant, user=seed.admin, patient=seed.patient, digest=f"{n:064x}", rotated_at=now
     )
     InboundMessage.objects.create(
-        channel="sms", provider_message_id=f"SM{n}", patient=seed.patient, outcome="nothing", at=now
+        channel="sms", digest=f"SM{n}", patient=seed.patient, outcome="nothing", at=now
     )
     ChannelSwitch.objects.get_or_create(
         tenant=tenant, kind="waitlist.joined", channel="sms", is_on=True
