@@ -1,13 +1,15 @@
 """Lists come in pages: `page`, `page_size` up to 100, `total`. A page beyond the last is empty."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.pagination import BasePagination
 from rest_framework.request import Request
 from rest_framework.response import Response
+
+M = TypeVar("M", bound=Model)
 
 PAGE_SIZE = 25
 MAX_PAGE_SIZE = 100
@@ -34,16 +36,12 @@ class Pages(BasePagination):
         self.page_size = _number(
             request=request, name="page_size", most=self.most, otherwise=self.usual
         )
-        start = (self.page - 1) * self.page_size
-        wanted = slice(start, start + self.page_size)
         if isinstance(queryset, list):
             self.total = len(queryset)
-            return queryset[wanted]
-        self.total = queryset.count()
-        if start >= self.total:
-            return []
-        # The ids first, for which an index is enough: what is passed over is not read.
-        return list(queryset.filter(pk__in=queryset.values("pk")[wanted]))
+            start = (self.page - 1) * self.page_size
+            return queryset[start : start + self.page_size]
+        self.total, found = cut(rows=queryset, page=self.page, page_size=self.page_size)
+        return found
 
     def get_paginated_response(self, data: Any) -> Response:
         """Wrap one page."""
@@ -87,11 +85,25 @@ class Pages(BasePagination):
         ]
 
 
+def cut(*, rows: QuerySet[M], page: int, page_size: int) -> tuple[int, list[M]]:
+    """Return how many rows there are, and those of a page."""
+    total, start = rows.count(), (page - 1) * page_size
+    if start >= total:
+        return total, []
+    # The ids first, for which an index is enough: what is passed over is not read.
+    wanted = rows.values("pk")[start : start + page_size]
+    return total, list(rows.filter(pk__in=wanted))
+
+
+def out_of_range(*, name: str, most: int) -> ValidationError:
+    """Say that a parameter is no number from 1 to `most`."""
+    return ValidationError({name: [ErrorDetail(f"Give a number from 1 to {most}.", "invalid")]})
+
+
 def _number(*, request: Request, name: str, most: int, otherwise: int) -> int:
     text = request.query_params.get(name)
     if text is None:
         return otherwise
     if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= most):
-        message = f"Give a number from 1 to {most}."
-        raise ValidationError({name: [ErrorDetail(message, "invalid")]})
+        raise out_of_range(name=name, most=most)
     return int(text)

@@ -148,8 +148,7 @@ class Rfp(Versioned):
             errors["preferred_dates_start"] = "Give the first day, unless any will do."
         if first is not None and last is not None and last < first:
             errors["preferred_dates_end"] = "This is before the first day."
-        least, most = self.attendance_min, self.attendance_max
-        if least is not None and most is not None and most < least:
+        if (self.attendance_max or 0) < (self.attendance_min or 0):
             errors["attendance_max"] = "This is less than the least."
         if errors:
             raise ValidationError(errors)

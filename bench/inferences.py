@@ -1,6 +1,7 @@
 """Bench of inference: what the signals of 90 days make of each venue."""
 
 from datetime import timedelta
+from typing import Any
 
 from django.db import connection
 
@@ -21,7 +22,7 @@ def bench_infer(*, venues: int, recorded: int, runs: int) -> Result:
 
     def build() -> None:
         with connection.cursor() as cursor:
-            given = {"venues": venues, "signals": recorded, "now": NOW}
+            given: dict[str, Any] = {"venues": venues, "signals": recorded, "now": NOW}
             cursor.execute(sql.text(app="bench", name="make_venues"), given)
             cursor.execute("ANALYZE")
 

@@ -3,7 +3,7 @@
 import inspect
 import pkgutil
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from importlib import import_module
 from typing import Any
 
@@ -15,9 +15,10 @@ import scheduling as scheduling_app
 import waitlist as waitlist_app
 from accounts import routes
 from accounts.models import Language
-from accounts.roles import ROUTES, Role
+from accounts.roles import FIELDS, ROUTES, Role
 from audit.triggers import Move
 from availability import models as availability
+from config.graphql import schema
 from notifications import models as notifications
 from notifications import replies, templates
 from notifications import whatsapp as whatsapp_channel
@@ -55,6 +56,7 @@ def pages() -> dict[str, str]:
         "docs/locking.md": locking(),
         "docs/access.md": access(),
         "docs/whatsapp.md": whatsapp(),
+        "docs/schema.graphql": graphql_schema(),
     }
 
 
@@ -144,9 +146,30 @@ def access() -> str:
     for route in sorted(routes.walk(), key=lambda one: one.path):
         for method in route.methods:
             who = ROUTES[route.name].get(method, ())
-            marks = " | ".join("x" if role in who else "" for role in Role)
-            parts.append(f"| `{route.path}` | {method} | {marks} |")
+            parts.append(f"| `{route.path}` | {method} | {_marks(who)} |")
+    parts += [
+        "",
+        "## GraphQL\n",
+        "Who may ask for what at `/graphql/`. An operation with a field that one may not ask for is"
+        " refused as a whole, with the code `not_authenticated` or `permission_denied`."
+        " `tests/test_graphql_access.py` holds every field of the schema against this table.\n",
+        f"| type | fields | {' | '.join(Role)} |",
+        f"|---|---|{'---|' * len(Role)}",
+    ]
+    for kind, fields in FIELDS.items():
+        for who in dict.fromkeys(fields.values()):
+            names = ", ".join(name for name in fields if fields[name] == who)
+            parts.append(f"| {kind} | {names} | {_marks(who)} |")
     return "\n".join([*parts, ""])
+
+
+def graphql_schema() -> str:
+    """Print the schema of GraphQL."""
+    return f"# Made by `python3 manage.py write_docs`; do not edit.\n\n{schema}\n"
+
+
+def _marks(who: Collection[Role]) -> str:
+    return " | ".join("x" if role in who else "" for role in Role)
 
 
 def whatsapp() -> str:

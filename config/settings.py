@@ -208,6 +208,7 @@ RATE_LIMITS: dict[str, str] = {
     "messages": "600/minute",  # per tenant and channel, likewise
     "mail": "3/hour",  # links in mails, per mail address that is written to
     "explain": "30/minute",  # per user
+    "graphql": "600/minute",  # hundreds of what operations cost, per user, else per address
     "badge": "120/minute",  # of venues whose badge is not kept, per address
     "calendar": "10/minute",  # per calendar; of addresses at which none is, per caller's address
     "inbound": "20/minute",  # answers, per phone
@@ -215,6 +216,9 @@ RATE_LIMITS: dict[str, str] = {
     "webhook_test": "10/minute",  # per tenant
     **env.dict("RATE_LIMITS", default={}),
 }
+
+# Whether GraphQL tells its own schema, which is docs/schema.graphql, and suggests names.
+GRAPHQL_INTROSPECTION = env.bool("GRAPHQL_INTROSPECTION", default=not PRODUCTION)
 
 # So many proxies add the address they were called from; none is believed where there is none.
 PROXIES = env.int("PROXIES", default=0)

@@ -57,12 +57,12 @@ def offer_next(*, facility_id: UUID, now: datetime) -> Hold | None:
     first = waiting.select_for_update(no_key=True).order_by("-rank_key", "joined_at", "pk").first()
     if first is None:
         return None
-    asked = offers.filter(offered_at__gte=since).exists()
+    last = offers.order_by("-created_at").values_list("offered_at", flat=True).first()
     hold = Hold.objects.create(
         tenant_id=first.tenant_id,
         facility_id=facility_id,
         entry=first,
-        source=Hold.Source.CASCADE if asked else Hold.Source.SCAN,
+        source=Hold.Source.CASCADE if last is not None and last >= since else Hold.Source.SCAN,
         offered_at=now,
         expires_at=now + policy.hold_window,
     )

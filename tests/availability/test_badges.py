@@ -38,7 +38,7 @@ def scene(transactional_db: None) -> Scene:
 def valkey_calls() -> Iterator[list[str]]:
     """Collect the names of the commands that are sent to Valkey."""
     said: list[str] = []
-    send = AbstractConnection.send_command
+    send: Any = AbstractConnection.send_command
 
     def listen(self: AbstractConnection, *args: Any, **kwargs: Any) -> Any:
         said.append(str(args[0]))

@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 from django.core.exceptions import ValidationError
+from django.db import connection
 
 from accounts.models import Tenant
 from audit.errors import NotFound, Refused, Stale
@@ -389,12 +390,13 @@ def test_steps_that_are_refused_leave_no_trace(scene: Scene) -> None:
     rfp = scene.send()
     target = scene.target(rfp)
     before = (Event.objects.count(), Signal.objects.count())
-    for call in (
+    calls: list[Callable[[], object]] = [
         lambda: rfps.award(rfp_id=rfp.pk, rfp_venue_id=target.pk, actor=STAFF, now=NOW),
         lambda: rfps.send(rfp_id=rfp.pk, actor=STAFF, now=NOW),
         lambda: rfps.close(rfp_id=uuid4(), actor=STAFF, now=NOW),
         lambda: scene.draft(to=[open_venue() for _ in range(2)], title=""),
-    ):
+    ]
+    for call in calls:
         with pytest.raises((Refused, ValidationError)):
             call()
     assert (Event.objects.count(), Signal.objects.count()) == before
@@ -406,3 +408,20 @@ def test_an_rfp_goes_to_so_many_venues(scene: Scene, monkeypatch: pytest.MonkeyP
         scene.draft(to=[open_venue() for _ in range(3)])
     assert set(caught.value.error_dict) == {"venues"}
     assert scene.draft(response_deadline=NOW + timedelta(days=1)).targets.count() == 1
+
+
+def test_what_people_write_is_in_no_event_and_no_signal(scene: Scene) -> None:
+    secret = "Xanthippe Quxley"
+    rfp = scene.send(title=secret, event_type=secret, space_requirements=[secret])
+    rfps.respond(
+        rfp_venue_id=scene.target(rfp).pk, response="confirmed", notes=secret, actor=OWNER, now=NOW
+    )
+    rfps.award(rfp_id=rfp.pk, rfp_venue_id=scene.target(rfp).pk, actor=STAFF, now=NOW)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT to_jsonb(e)::text FROM audit_event AS e"
+            " UNION ALL SELECT to_jsonb(s)::text FROM availability_signal AS s"
+        )
+        said = [text for (text,) in cursor.fetchall()]
+    assert len(said) == 7
+    assert not [text for text in said if "Quxley" in text]

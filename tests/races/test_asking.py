@@ -16,7 +16,7 @@ from tests.venues import DEADLINE, Scene, open_venue, set_scene
 from tests.waitlist.worlds import DAY, NOW
 from waitlist import invariants
 
-EVERYTHING = [sabotage.no_row_locks]
+EVERYTHING: list[sabotage.Layer] = [sabotage.no_row_locks]
 
 
 def test_of_twelve_drafts_five_stand() -> None:

@@ -8,12 +8,14 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from audit import clock
 from audit.models import Event
 from scheduling.models import Appointment, Patient, Slot
-from tests import factories
+from tests import factories, venues
 from tests.accounts.pages import act, send, url
 from tests.accounts.seeds import Seed, plant
-from waitlist.models import EntryNote, Hold, WaitlistEntry, WaitlistPolicy
+from tests.waitlist import asking
+from waitlist.models import CircuitBreaker, EntryNote, Hold, WaitlistEntry, WaitlistPolicy
 
 pytestmark = pytest.mark.django_db
 
@@ -343,10 +345,37 @@ def test_offers_passed_are_called_so(client: Client, seed: Seed) -> None:
         assert "Offers made" not in page
 
 
-def test_nothing_speaks_of_breakers_yet(client: Client, seed: Seed) -> None:
-    client.force_login(seed.admin)
-    policy = WaitlistPolicy.objects.get(facility=seed.facility)
-    assert "reaker" not in page_of(client, policy)
+def test_a_venues_admin_lets_offers_go_on_and_is_not_told_to_whom(client: Client) -> None:
+    place = venues.open_venue()
+    admin, staff = (
+        factories.MembershipFactory.create(tenant=place.tenant, role=role).user
+        for role in ("admin", "staff")
+    )
+    entry = asking.wait(place=place)
+    asking.free(place=place)
+    breaker = CircuitBreaker.objects.create(
+        tenant=place.tenant, facility=place, tripped_at=NOW, status="tripped"
+    )
+    client.force_login(staff)
+    assert client.get(url(CircuitBreaker, "changelist")).status_code == 403
+    client.force_login(admin)
+    assert place.name in page_of(client, breaker)
+    assert act(client, "resolve", breaker) == ["Resolved: 1 of 1."]
+    assert "resolved already" in act(client, "resolve", breaker)[0]
+    breaker.refresh_from_db()
+    entry.refresh_from_db()
+    assert (breaker.status, breaker.resolved_by, entry.status) == ("resolved", admin, "offered")
+    assert str(entry.pk) not in page_of(client, breaker)
+
+
+def test_an_organizers_staff_accept_for_it(client: Client) -> None:
+    entry = asking.wait(place=venues.open_venue(), at=clock.now())
+    hold = asking.offer(place=entry.facility, at=clock.now())
+    client.force_login(factories.MembershipFactory.create(tenant=hold.tenant).user)
+    assert act(client, "accept", hold) == ["Accepted: 1 of 1."]
+    entry.refresh_from_db()
+    assert entry.status == "converted"
+    assert "Spring gala" in page_of(client, entry)
 
 
 def page_of(client: Client, row: Any) -> str:

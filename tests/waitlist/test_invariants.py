@@ -27,7 +27,7 @@ def _ask() -> None:
     for number, response in enumerate(("confirmed", "tentative", "unavailable")):
         rfp = scene.send()
         target = scene.answer(rfp, response)
-        given = {"rfp_id": rfp.pk, "actor": STAFF, "now": NOW}
+        given: dict[str, Any] = {"rfp_id": rfp.pk, "actor": STAFF, "now": NOW}
         if number == 0:
             rfps.shortlist(**given, rfp_venue_id=target.pk)
             rfps.award(**given, rfp_venue_id=target.pk)
@@ -197,11 +197,10 @@ def test_9_rfps_and_signals_of_the_wrong_tenant(db: None) -> None:
     scene, other = venues.set_scene(), venues.set_scene()
     rfp, theirs = scene.draft(), other.draft()
     target = scene.target(rfp)
-    table = "UPDATE availability_rfp"
-    unguarded(f"{table}venue SET tenant_id = %s WHERE id = %s", [other.organizer.pk, target.pk])
+    _set("availability_rfpvenue", target.pk, tenant_id=other.organizer.pk)
     assert _found() == {(9, target.pk)}
-    unguarded(f"{table}venue SET tenant_id = %s WHERE id = %s", [scene.organizer.pk, target.pk])
-    unguarded(f"{table} SET duplicated_from_id = %s WHERE id = %s", [theirs.pk, rfp.pk])
+    _set("availability_rfpvenue", target.pk, tenant_id=scene.organizer.pk)
+    _set("availability_rfp", rfp.pk, duplicated_from_id=theirs.pk)
     assert _found() == {(9, rfp.pk)}
     signal = Signal.objects.create(
         tenant_id=scene.organizer.pk, facility_id=scene.venue.pk, type="manual_available",

@@ -68,7 +68,7 @@ class WaitlistPolicyAdmin(TenantAdmin):
                 "fields": (
                     "hold_window", "reminder_lead", "on_hold_expiry", "on_decline",
                     "max_offers_per_entry", "min_notice", "look_ahead", "min_hold",
-                    "quiet_from", "quiet_until",
+                    "quiet_from", "quiet_until", "breaker_threshold", "breaker_timeout",
                 ),
             },
         ),

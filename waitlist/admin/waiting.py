@@ -72,6 +72,7 @@ class WaitlistEntryAdmin(TenantAdmin):
         "id", ENTRY_STATUS, "patient", "organizer", link(field="facility"), "joined_at",
         "expires_at", "offers_passed", "rank_key", "metadata", "nudged_at", "nudge_answered_at",
         "closed_at", "cancellation_reason", "cancellation_notes", link(field="appointment"),
+        link(field="rfp_venue"), link(field="converted_rfp"),
     )  # fmt: skip
     readonly_fields = fixed
     fieldsets = (

@@ -17,6 +17,7 @@ from rest_framework.response import Response
 from accounts import rows
 from accounts.bodies import Body
 from accounts.pages import Pages
+from accounts.roles import Caller
 from accounts.views import RowsView, wanted_version, with_etag
 from audit import clock
 from availability import rfps
@@ -27,6 +28,8 @@ from waitlist import conversions, entries, holds, queues, ranking, scopes
 from waitlist.api.entries import StatusFilters
 from waitlist.api.notes import Interest
 from waitlist.models import ACTIVE, Hold, WaitlistEntry
+
+DRAFTED = "A new RFP to this venue was drafted. Check it and send it."
 
 
 class VenueEntryAnswer(serializers.ModelSerializer[WaitlistEntry]):
@@ -89,25 +92,21 @@ class VenueEntryAnswer(serializers.ModelSerializer[WaitlistEntry]):
 
     def get_hold_offered_at(self, entry: WaitlistEntry) -> datetime | None:
         """Say since when it is offered the venue."""
-        hold = _live(entry)
+        hold = live_hold(entry=entry)
         return hold.offered_at if hold else None
 
     def get_hold_expires_at(self, entry: WaitlistEntry) -> datetime | None:
         """Say until when it can answer."""
-        hold = _live(entry)
+        hold = live_hold(entry=entry)
         return hold.expires_at if hold else None
 
     def get_hold_remaining_seconds(self, entry: WaitlistEntry) -> int | None:
         """Say how long that is."""
-        hold = _live(entry)
-        if hold is None:
-            return None
-        left: timedelta = hold.expires_at - self.context["now"]
-        return max(0, left // timedelta(seconds=1))
+        return seconds_left(entry=entry, now=self.context["now"])
 
     def get_hold_reminder_sent(self, entry: WaitlistEntry) -> bool:
         """Say whether it was reminded of the offer."""
-        hold = _live(entry)
+        hold = live_hold(entry=entry)
         return hold is not None and hold.reminded_at is not None
 
     def get_still_interested_responded(self, entry: WaitlistEntry) -> bool:
@@ -132,7 +131,7 @@ class NewRfpAnswer(serializers.ModelSerializer[Rfp]):
 
     def get_message(self, rfp: Rfp) -> str:
         """Say what to do with it."""
-        return "A new RFP to this venue was drafted. Check it and send it."
+        return DRAFTED
 
 
 class ConversionAnswer(serializers.Serializer[Any]):
@@ -204,20 +203,12 @@ class WaitlistPages(Pages):
 class OrganizerView(OfOrganization):
     """A view of an organizer's entries."""
 
-    def entries(self) -> QuerySet[WaitlistEntry]:
-        """Return the organizer's entries with what their answers need."""
-        live = Hold.objects.filter(status=Hold.Status.OFFERED)
-        found = scopes.entries(caller=self.caller).select_related(
-            "facility__availability", "rfp_venue__rfp"
-        )
-        return found.prefetch_related(Prefetch("holds", queryset=live, to_attr="live"))
-
     def find(self, id: UUID) -> WaitlistEntry:
         """Return an entry.
 
         :raises NotFound: if it is not the organizer's.
         """
-        return rows.find(rows=self.entries(), id=id, field="waitlist_entry")
+        return find(caller=self.caller, id=id)
 
     def answer(self, *, entries: list[WaitlistEntry]) -> VenueEntryAnswer:
         """Write entries as they are, with their positions found in one statement."""
@@ -247,7 +238,7 @@ class VenueEntriesView(OrganizerView, RowsView):
 
     def rows(self) -> QuerySet[WaitlistEntry]:
         """Return the organizer's entries, newest first."""
-        return self.entries().order_by("-joined_at", "-id")
+        return known(caller=self.caller)
 
     def get(self, request: Request) -> Response:
         """List the venues that one waits for or has waited for, newest first."""
@@ -264,16 +255,7 @@ class VenueEntriesView(OrganizerView, RowsView):
         body = JoinVenue(data=request.data)
         body.is_valid(raise_exception=True)
         source: UUID = body.validated_data["source_rfp_venue_id"]
-        try:
-            entry = entries.join_venue(
-                rfp_venue_id=source,
-                organizer_id=self.caller.tenant_id,
-                actor=self.caller.actor,
-                now=clock.now(),
-            )
-        except FunctionRefused as error:  # of the dates that were copied
-            texts = [ErrorDetail(text, "invalid") for text in error.messages]
-            raise ValidationError({"source_rfp_venue_id": texts}) from error
+        entry = join(caller=self.caller, source=source, now=clock.now())
         response = self.show(entry_id=entry.pk, status=201)
         response["Location"] = f"{request.path}/{entry.pk}"
         return response
@@ -306,8 +288,7 @@ class ConvertView(OrganizerView, GenericAPIView[WaitlistEntry]):
 
         It is sent to nobody yet.
         """
-        hold_id = conversions.last_offer(entry_id=self.find(id).pk)
-        rfp = conversions.convert(hold_id=hold_id, actor=self.caller.actor, now=clock.now())
+        rfp = convert(caller=self.caller, id=id, now=clock.now())
         [entry] = self.answer(entries=[self.find(id)]).data
         return Response({"waitlist_entry": entry, "new_rfp": NewRfpAnswer(rfp).data}, status=201)
 
@@ -356,7 +337,55 @@ class VenueInterestView(OrganizerView, GenericAPIView[WaitlistEntry]):
         return self.show(entry_id=id)
 
 
-def _live(entry: WaitlistEntry) -> Hold | None:
+def known(*, caller: Caller) -> QuerySet[WaitlistEntry]:
+    """Return the organizer's entries, newest first, with what their answers need."""
+    live = Hold.objects.filter(status=Hold.Status.OFFERED)
+    found = scopes.entries(caller=caller).select_related("facility__availability", "rfp_venue__rfp")
+    shown = found.prefetch_related(Prefetch("holds", queryset=live, to_attr="live"))
+    return shown.order_by("-joined_at", "-id")
+
+
+def find(*, caller: Caller, id: UUID) -> WaitlistEntry:
+    """Return an entry.
+
+    :raises NotFound: if it is not the organizer's.
+    """
+    return rows.find(rows=known(caller=caller), id=id, field="waitlist_entry")
+
+
+def join(*, caller: Caller, source: UUID, now: datetime) -> WaitlistEntry:
+    """Let the organizer wait for a venue.
+
+    :raises ValidationError: naming the source, whose dates are over.
+    :raises NotFound, NotUnavailable, QueueClosed, QueueFull, AlreadyWaiting, TooManyEntries: see
+        `entries.join_venue`.
+    """
+    try:
+        return entries.join_venue(
+            rfp_venue_id=source, organizer_id=caller.tenant_id, actor=caller.actor, now=now
+        )
+    except FunctionRefused as error:  # of the dates that were copied
+        texts = [ErrorDetail(text, "invalid") for text in error.messages]
+        raise ValidationError({"source_rfp_venue_id": texts}) from error
+
+
+def convert(*, caller: Caller, id: UUID, now: datetime) -> Rfp:
+    """Accept what an entry is offered.
+
+    :raises NotFound: if it is not the organizer's.
+    :raises NotOffered, HoldClosed, TooManyRfps, Inactive: see `conversions`.
+    """
+    hold_id = conversions.last_offer(entry_id=find(caller=caller, id=id).pk)
+    return conversions.convert(hold_id=hold_id, actor=caller.actor, now=now)
+
+
+def live_hold(*, entry: WaitlistEntry) -> Hold | None:
     """Return what an entry is offered, which was read with it."""
     live: list[Hold] = entry.live  # type: ignore[attr-defined]
     return live[0] if live else None
+
+
+def seconds_left(*, entry: WaitlistEntry, now: datetime) -> int | None:
+    """Return how long an entry can answer what it is offered; None if that is nothing."""
+    hold = live_hold(entry=entry)
+    return max(0, (hold.expires_at - now) // timedelta(seconds=1)) if hold else None

@@ -13,6 +13,7 @@ import pytest
 from django.contrib import admin
 from django.db import transaction
 from django.test import Client, RequestFactory
+from graphql import get_named_type
 from rest_framework.test import APIClient
 
 from accounts import routes
@@ -25,7 +26,7 @@ from audit.models import Event
 from availability.models import RfpVenue
 from scheduling import appointments
 from scheduling.models import Appointment, Slot
-from tests import factories
+from tests import factories, graphql
 from tests.accounts.pages import url
 from tests.accounts.seeds import MODELS
 from tests.clinics import Clinic, open_clinic
@@ -39,7 +40,7 @@ pytestmark = pytest.mark.django_db
 API = "/api/v1/"
 INSIDERS = (Role.ADMIN, Role.STAFF, Role.PROVIDER, Role.PATIENT)
 #: What differs from one request to the next, whoever waits.
-PASSING = re.compile(r'csrfmiddlewaretoken" value="\w+"|"updated_at":"[^"]*"')
+PASSING = re.compile(r'csrfmiddlewaretoken" value="\w+"|"updated(?:_a|A)t":"[^"]*"')
 
 Said = dict[str, str]
 
@@ -100,7 +101,8 @@ def come(venue: Venue) -> Ids:
 
 def ask_all(venue: Venue, ids: Ids) -> Said:
     """Ask all that can be asked; what an answer says of the ids that were asked for is left out."""
-    said = read_api(venue, ids) | try_api(venue, ids) | read_pages(venue) | try_pages(venue, ids)
+    said = read_api(venue, ids) | try_api(venue, ids) | ask_graphql(venue, ids)
+    said |= read_pages(venue) | try_pages(venue, ids)
     return {
         asked: PASSING.sub("", text.replace(str(ids.entry), "entry").replace(str(ids.hold), "hold"))
         for asked, text in said.items()
@@ -177,6 +179,31 @@ def try_api(venue: Venue, ids: Ids) -> Said:
             answer = getattr(venue.apis[role], method)(API + path, body, format="json")
             transaction.set_rollback(True)
         said[f"{role} tries {number}"] = text_of(answer)
+    return said
+
+
+def ask_graphql(venue: Venue, ids: Ids) -> Said:
+    """Ask for each field and all below it, do what can be done, and undo it."""
+    place, entry = f'"{venue.clinic.facility.pk}"', f'"{ids.entry}"'
+    said = {}
+    for kind in ("Query", "Mutation"):
+        for name, field in graphql.types()[kind].fields.items():
+            given = {
+                "venueId": place, "waitlistId": entry, "reason": "OTHER",
+                "id": place if name == "venue" else entry,
+                "sourceRfpVenueId": f'"{venue.refused[0].pk}"',
+            }  # fmt: skip
+            for role, api in venue.apis.items():
+                shown = graphql.all_of(get_named_type(field.type).name, role)
+                if shown == "{}":
+                    shown = "{ __typename }"
+                asked = f"{name}{graphql.arguments(field, given)} {shown}"
+                with transaction.atomic():
+                    body = {"query": f"{kind.lower()} {{ {asked} }}"}
+                    answer = api.post(graphql.ADDRESS, body, format="json")
+                    transaction.set_rollback(True)
+                said[f"{role} asks for {kind}.{name}"] = text_of(answer)
+    assert any('"periodDays":90' in text for text in said.values())
     return said
 
 
