@@ -85,6 +85,38 @@ def test_join_is_refused(
     assert not WaitlistEntry.objects.exists()
 
 
+def test_a_provider_who_is_gone_cannot_be_wished_for(clinic: Clinic) -> None:
+    gone = factories.ProviderFactory.create(
+        tenant=clinic.tenant, facilities=[clinic.facility], is_active=False
+    )
+    body = {
+        "facility": str(clinic.facility.pk), "patient": str(clinic.patient.pk),
+        "provider": str(gone.pk),
+    }  # fmt: skip
+    entry = clinic.join(patient=clinic.other_patient(), provider_id=clinic.provider.pk)
+    staff = clinic.client("staff")
+    changed = staff.patch(f"{URL}/{entry.pk}", {"provider": str(gone.pk)}, format="json")
+    for answer in (staff.post(URL, body, format="json"), changed,
+                   clinic.client("patient").post(URL, body, format="json")):  # fmt: skip
+        assert (answer.status_code, answer.data["code"]) == (404, "not_found")
+        assert [error["field"] for error in answer.data["errors"]] == ["provider"]
+    clinic.provider.is_active = False
+    clinic.provider.save()
+    change = {"provider": str(clinic.provider.pk), "urgency": 1}  # the same as before
+    assert staff.patch(f"{URL}/{entry.pk}", change, format="json").status_code == 200
+
+
+def test_a_provider_wishes_only_for_whom_they_see(clinic: Clinic) -> None:
+    elsewhere = factories.FacilityFactory.create(tenant=clinic.tenant)
+    unseen = factories.ProviderFactory.create(tenant=clinic.tenant, facilities=[elsewhere])
+    url = f"{URL}/{clinic.join(any_facility=True).pk}"
+    change = {"provider": str(unseen.pk)}
+    answer = clinic.client("provider").patch(url, change, format="json")
+    assert (answer.status_code, answer.data["code"]) == (404, "not_found")
+    assert [error["field"] for error in answer.data["errors"]] == ["provider"]
+    assert clinic.client("staff").patch(url, change, format="json").status_code == 200
+
+
 def test_join_twice_is_a_conflict(clinic: Clinic) -> None:
     clinic.join()
     body = {"facility": str(clinic.facility.pk)}
