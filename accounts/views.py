@@ -121,7 +121,7 @@ class ApiView(APIView):
             )
         who = request.auth
         answer = idempotency.once(
-            caller=f"{who.user_id}:{who.tenant_id}"
+            caller=idempotency.name(caller=who)
             if isinstance(who, Caller)
             else str(request.META.get("REMOTE_ADDR")),
             key=key,

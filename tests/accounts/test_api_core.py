@@ -13,11 +13,11 @@ from rest_framework.exceptions import Throttled
 from accounts import idempotency, limits, tasks
 from accounts.idempotency import Answer
 from accounts.models import IdempotencyKey
-from accounts.roles import Role
+from accounts.roles import Caller, Role
 from audit import clock
 from scheduling.models import Facility, Service
 from tests.api import Api, log_in
-from tests.factories import FacilityFactory, ServiceFactory
+from tests.factories import FacilityFactory, PatientFactory, ServiceFactory
 
 SERVICE = {"name": "Haircut", "duration": "PT30M", "price": "20.00", "currency": "EUR"}
 
@@ -178,6 +178,19 @@ def test_a_write_that_is_sent_again_is_not_done_again(staff: Api) -> None:
 
 
 @pytest.mark.django_db
+def test_an_answer_is_not_repeated_to_another_role(staff: Api, facility: Facility) -> None:
+    assert staff.user is not None
+    PatientFactory.create(tenant=facility.tenant, user=staff.user)
+    other = PatientFactory.create(tenant=facility.tenant)
+    body = {"facility": str(facility.pk), "patient": str(other.pk)}
+    key = {"Idempotency-Key": "k2"}
+    made = staff.post("waitlists", body, format="json", headers=key)
+    assert made.status_code == 201
+    same = Api(user=staff.user, tenant=facility.tenant, role="patient")
+    problem(same.post("waitlists", body, format="json", headers=key), 404, "not_found")
+
+
+@pytest.mark.django_db
 def test_a_refusal_is_kept_and_its_work_undone(staff: Api, facility: Facility) -> None:
     ServiceFactory.create(tenant=facility.tenant, name="Haircut")
     key = {"Idempotency-Key": "k2"}
@@ -230,7 +243,8 @@ def test_keys_are_forgotten_after_a_day() -> None:
 def test_a_twin_in_flight_is_told_to_wait(facility: Facility, staff: Api) -> None:
     """Two requests at once with one key: the second finds the first at work and does nothing."""
     assert staff.user is not None
-    caller = f"{staff.user.pk}:{facility.tenant_id}"
+    who = Caller(user_id=staff.user.pk, tenant_id=facility.tenant_id, role=Role.STAFF)
+    caller = idempotency.name(caller=who)
     begun, end = threading.Event(), threading.Event()
 
     def work() -> Answer:
