@@ -70,6 +70,12 @@ class ApiView(APIView):
         assert isinstance(self.request.auth, Caller)
         return self.request.auth
 
+    def finalize_response(self, request: Any, response: Any, *args: Any, **kwargs: Any) -> Any:
+        """Keep it out of caches, unless the view says how long it may be kept."""
+        answer = super().finalize_response(request, response, *args, **kwargs)
+        answer.headers.setdefault("Cache-Control", "no-store")
+        return answer
+
     def permission_denied(
         self, request: Request, message: str | None = None, code: str | None = None
     ) -> Any:

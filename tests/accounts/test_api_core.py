@@ -203,6 +203,19 @@ def test_a_refusal_is_kept_and_its_work_undone(staff: Api, facility: Facility) -
 
 
 @pytest.mark.django_db
+def test_no_cache_keeps_an_answer(staff: Api, facility: Facility) -> None:
+    here = f"facilities/{facility.pk}"
+    for path, status in (("services/", 200), (here, 200), (f"services/{uuid4()}", 404)):
+        answer = staff.get(path)
+        assert (answer.status_code, answer["Cache-Control"]) == (status, "no-store"), path
+    assert Api().get("services/")["Cache-Control"] == "no-store"
+    badge = f"venues/{FacilityFactory.create(kind='venue').pk}/availability/status"
+    assert Api().get(badge)["Cache-Control"] == "public, max-age=60"
+    gone = Api().get(f"venues/{uuid4()}/availability/status")
+    assert (gone.status_code, gone["Cache-Control"]) == (404, "no-store")
+
+
+@pytest.mark.django_db
 def test_a_bad_key_is_refused(staff: Api) -> None:
     for key in ("", "x" * 201, "é"):
         response = staff.post("services/", SERVICE, format="json", headers={"Idempotency-Key": key})
