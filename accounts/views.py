@@ -25,6 +25,7 @@ from accounts.roles import Caller
 from audit import clock, events
 
 WRITES = {"POST", "PUT", "PATCH", "DELETE"}
+WITH_BODY = WRITES - {"DELETE"}
 PAGE = "text/html"
 KEPT_HEADERS = ("ETag", "Location", "Retry-After")
 
@@ -114,7 +115,9 @@ class ApiView(APIView):
         return self.response
 
     def _handle(self, request: Request) -> Response:
-        if int(request.META.get("CONTENT_LENGTH") or 0) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
+        length = int(request.META.get("CONTENT_LENGTH") or 0)
+        takes_body = request.method in WITH_BODY
+        if takes_body and length > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
             raise TooLarge
         handler = getattr(self, (request.method or "").lower(), self.http_method_not_allowed)
         work = partial(handler, request, *self.args, **self.kwargs)
@@ -132,7 +135,9 @@ class ApiView(APIView):
             else str(request.META.get("REMOTE_ADDR")),
             key=key,
             request=idempotency.fingerprint(
-                method=request.method, path=request.get_full_path(), body=request.body
+                method=request.method,
+                path=request.get_full_path(),
+                body=request.body if takes_body else b"",
             ),
             now=clock.now(),
             work=lambda: self._answer(work),
