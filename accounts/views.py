@@ -16,6 +16,7 @@ from rest_framework.mixins import ListModelMixin
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.status import is_success
 from rest_framework.views import APIView
 
 from accounts import idempotency, rows
@@ -76,6 +77,14 @@ class ApiView(APIView):
         answer = super().finalize_response(request, response, *args, **kwargs)
         answer.headers.setdefault("Cache-Control", "no-store")
         return answer
+
+    def keep(self, *, body: Any) -> Any:
+        """Return what is stored of what a write answered, for when it is sent again."""
+        return body
+
+    def recall(self, *, kept: Any) -> Any:
+        """Return the answer of which this was stored."""
+        return kept
 
     def permission_denied(
         self, request: Request, message: str | None = None, code: str | None = None
@@ -144,7 +153,7 @@ class ApiView(APIView):
         )
         headers = dict(answer.headers)
         return Response(
-            answer.body,
+            self.recall(kept=answer.body) if is_success(answer.status) else answer.body,
             status=answer.status,
             headers=headers,
             content_type=headers.pop("Content-Type", None),
@@ -160,7 +169,9 @@ class ApiView(APIView):
         headers = {name: response[name] for name in KEPT_HEADERS if name in response}
         if response.content_type:
             headers["Content-Type"] = response.content_type
-        return Answer(status=response.status_code, body=response.data, headers=headers)
+        status, body = response.status_code, response.data
+        kept = self.keep(body=body) if is_success(status) else body
+        return Answer(status=status, body=kept, headers=headers)
 
 
 class RowsView(ApiView, ListModelMixin, GenericAPIView[Any]):

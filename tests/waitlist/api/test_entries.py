@@ -14,7 +14,7 @@ from audit.events import SYSTEM
 from tests import factories
 from tests.clinics import Clinic, open_clinic
 from waitlist import entries, holds, invites
-from waitlist.models import DailyMetric, WaitlistEntry, WaitlistPolicy
+from waitlist.models import DailyMetric, EntryNote, WaitlistEntry, WaitlistPolicy
 
 URL = "/api/v1/waitlists"
 
@@ -449,13 +449,18 @@ def test_notes_and_history(clinic: Clinic) -> None:
     assert len(theirs) == 5
 
 
-def test_no_answer_keeps_what_a_note_says(clinic: Clinic) -> None:
+def test_a_note_is_made_once_for_a_key_that_does_not_keep_what_it_says(clinic: Clinic) -> None:
     url = f"{URL}/{clinic.join().pk}/notes"
-    answer = clinic.client("staff").post(
-        url, {"text": "Limps."}, format="json", HTTP_IDEMPOTENCY_KEY="k1"
-    )
-    assert answer.status_code == 201, answer.data
-    assert not IdempotencyKey.objects.exists()
+    staff, key = clinic.client("staff"), {"HTTP_IDEMPOTENCY_KEY": "k1"}
+    first, again = (staff.post(url, {"text": "Limps."}, format="json", **key) for _ in range(2))
+    assert (first.status_code, again.status_code) == (201, 201), again.data
+    assert first.json() == again.json()
+    note = EntryNote.objects.get()
+    assert IdempotencyKey.objects.get().body == {"id": str(note.pk)}
+    assert staff.post(url, {"text": "Runs."}, format="json", **key).status_code == 422
+    note.delete()
+    gone = staff.post(url, {"text": "Limps."}, format="json", **key)
+    assert (gone.status_code, gone.data["code"]) == (404, "not_found")
 
 
 def test_a_history_comes_in_pages(clinic: Clinic) -> None:
