@@ -20,7 +20,12 @@ def deliver(*, message: Message, now: datetime) -> str:
     """Send a claimed message and note the outcome; return it, a word to count.
 
     Runs outside of any transaction: a message may be sent and its outcome lost, and is sent again.
+    Who it is for may have been erased, or have another address, since it was claimed.
     """
+    claimed = messages.read_claimed(message=message)
+    if claimed is None:
+        return "lost"
+    message = claimed
     reason = refusal(message=message, now=now)
     if reason:
         messages.suppress(message=message, reason=reason, now=now)
@@ -48,6 +53,8 @@ def refusal(*, message: Message, now: datetime) -> str:
         return "channel_off"
     if message.deadline is not None and message.deadline <= now:
         return "too_late"
+    if reason := recipients.refusal(message=message):
+        return reason
     if message.kind in OF_A_HOLD and not _is_live(message=message):
         return "closed"
     if message.kind in OF_AN_ENTRY and not _is_active(message=message):
