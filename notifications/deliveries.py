@@ -5,7 +5,7 @@ from datetime import datetime
 import structlog
 
 from notifications import messages, preferences, recipients, senders, templates, throttles
-from notifications.channels import Failed
+from notifications.channels import Away, Failed
 from notifications.models import Message
 from waitlist.models import ACTIVE, Hold, WaitlistEntry
 
@@ -18,6 +18,8 @@ OF_AN_ENTRY = {"waitlist.still_interested", "waitlist.position_changed"}
 
 def deliver(*, message: Message, now: datetime) -> str:
     """Send a claimed message and note the outcome; return it, a word to count.
+
+    It is `away` when the channel failed and not the message, which is noted as any failure.
 
     Runs outside of any transaction: a message may be sent and its outcome lost, and is sent again.
     Who it is for may have been erased, or have another address, since it was claimed.
@@ -42,6 +44,8 @@ def deliver(*, message: Message, now: datetime) -> str:
         again = messages.note_failure(
             message=message, permanent=failed.permanent, code=failed.code, now=now
         )
+        if isinstance(failed, Away):
+            return "away"
         return "retried" if again else "failed"
     messages.note_sent(message=message, provider_message_id=provider_message_id, now=now)
     return "sent"

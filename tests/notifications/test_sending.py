@@ -11,7 +11,7 @@ from accounts import members
 from accounts.models import Membership, User
 from audit.events import Actor
 from notifications import deliveries, messages, preferences, senders, tasks
-from notifications.channels import Content, Failed
+from notifications.channels import Away, Content, Failed
 from notifications.models import Message
 from scheduling import patients
 from scheduling.models import Patient
@@ -386,11 +386,22 @@ def test_a_channel_that_is_away_rests(clinic: World, fake: Fake) -> None:
     for _ in range(5):
         clinic.join()
     relayed(now=NOW - 3650 * DAY)
-    fake.failure = Failed(permanent=False, code="unreachable")
-    assert tasks.send_messages("email") == {"retried": 3}
+    fake.failure = Away(code="unreachable")
+    assert tasks.send_messages("email") == {"away": 3}
     fake.failure = None
     assert tasks.send_messages("email") == {}
     cache.clear()
     assert tasks.send_messages("email") == {"sent": 2}
     untried = Message.objects.filter(channel="email", status="sent")
     assert set(untried.values_list("attempts", flat=True)) == {1}
+
+
+@pytest.mark.parametrize("failure", [Failed(permanent=False, code="refused"), ZeroDivisionError()])
+def test_what_is_wrong_with_single_messages_makes_no_channel_rest(
+    clinic: World, fake: Fake, failure: Exception
+) -> None:
+    for _ in range(5):
+        clinic.join()
+    relayed(now=NOW - 3650 * DAY)
+    fake.failure = failure
+    assert tasks.send_messages("email") == {"retried": 5}
