@@ -442,7 +442,10 @@ def _ours(alias: str) -> dict[str, set[str]]:
 
 
 def test_migrations_go_down_to_nothing_and_up_again(scratch: str) -> None:
-    """All of ours stand on these two, and come down with them."""
+    """The checklist's line: "Migration runs cleanly (upgrade and downgrade)".
+
+    All of ours stand on these two, and come down with them.
+    """
     up = _ours(scratch)
     assert len(up["tables"]) >= 20
     assert len(up["triggers"]) >= 30
