@@ -15,6 +15,7 @@ from tests import factories, venues
 from tests.accounts.pages import act, send, url
 from tests.accounts.seeds import Seed, plant
 from tests.waitlist import asking
+from waitlist.forms import EndForm
 from waitlist.models import CircuitBreaker, EntryNote, Hold, WaitlistEntry, WaitlistPolicy
 
 pytestmark = pytest.mark.django_db
@@ -376,6 +377,22 @@ def test_an_organizers_staff_accept_for_it(client: Client) -> None:
     entry.refresh_from_db()
     assert entry.status == "converted"
     assert "Spring gala" in page_of(client, entry)
+
+
+def test_an_organizers_entry_is_cancelled_for_a_reason_of_organizers(client: Client) -> None:
+    entry = asking.wait(place=venues.open_venue(), at=clock.now())
+    client.force_login(factories.MembershipFactory.create(tenant=entry.tenant).user)
+    assert act(client, "cancel", entry, reason="duplicate") == []
+    assert act(client, "cancel", entry, reason="found_alternative") == ["Cancelled: 1 of 1."]
+    entry.refresh_from_db()
+    assert (entry.status, entry.cancellation_reason) == ("cancelled", "found_alternative")
+
+
+def test_entries_of_both_kinds_are_cancelled_for_what_both_may_say(seed: Seed) -> None:
+    entry = asking.wait(place=venues.open_venue(), at=clock.now())
+    for rows in ([entry, seed.entry], [seed.entry, entry]):
+        reasons: Any = EndForm(rows=rows).fields["reason"]
+        assert {code for code, _ in reasons.choices} == {"no_longer_needed", "other"}
 
 
 def page_of(client: Client, row: Any) -> str:
