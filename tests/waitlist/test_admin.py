@@ -1,6 +1,6 @@
 """The pages of the demand: what they call, and what is refused."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -85,6 +85,17 @@ def test_a_bad_policy_is_refused(client: Client, seed: Seed, field: str, value: 
     errors, _ = send(client, url(WaitlistPolicy, "change", policy.pk), **data)
     assert field in errors
     assert WaitlistPolicy.objects.get(pk=policy.pk).version == policy.version
+
+
+def test_admins_of_a_venue_read_what_is_the_same_at_every_venue(client: Client) -> None:
+    place = venues.open_venue()
+    admin = factories.MembershipFactory.create(tenant=place.tenant, role="admin").user
+    client.force_login(admin)
+    policy = WaitlistPolicy.objects.get(facility=place)
+    data = form_of(client, policy) | {"breaker_threshold": "1", "min_notice": "02:00:00"}
+    assert send(client, url(WaitlistPolicy, "change", policy.pk), **data)[0] == {}
+    policy.refresh_from_db()
+    assert (policy.breaker_threshold, policy.min_notice) == (3, timedelta(hours=2))
 
 
 def test_staff_read_policies(client: Client, seed: Seed) -> None:
