@@ -226,10 +226,11 @@ def test_one_click_unsubscribes_and_a_look_does_not(world: World) -> None:
 def test_the_link_of_who_is_gone_is_not_there(world: World) -> None:
     path, patient = _unsubscribe_path(world)
     patients.erase(patient_id=patient.pk, actor=STAFF, now=clock.now())
-    told = Message(tenant=world.tenant, user=factories.UserFactory.create())
+    user = factories.UserFactory.create()
+    told = Message(tenant=world.tenant, user=user)
     user_path = f"{BASE}unsubscribe/{unsubscribes.sign(message=told)}"
     assert APIClient().get(user_path).status_code == 200
-    User.objects.filter(pk=told.user_id).delete()
+    User.objects.filter(pk=user.pk).delete()
     for link in (path, user_path):
         assert APIClient().get(link).status_code == 404
         assert APIClient().post(link).status_code == 404

@@ -451,7 +451,8 @@ def test_notes_and_history(clinic: Clinic) -> None:
 
 def test_a_note_is_made_once_for_a_key_that_does_not_keep_what_it_says(clinic: Clinic) -> None:
     url = f"{URL}/{clinic.join().pk}/notes"
-    staff, key = clinic.client("staff"), {"HTTP_IDEMPOTENCY_KEY": "k1"}
+    staff = clinic.client("staff")
+    key: dict[str, Any] = {"HTTP_IDEMPOTENCY_KEY": "k1"}
     first, again = (staff.post(url, {"text": "Limps."}, format="json", **key) for _ in range(2))
     assert (first.status_code, again.status_code) == (201, 201), again.data
     assert first.json() == again.json()
