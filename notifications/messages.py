@@ -33,10 +33,7 @@ class NotFailed(Refused):
 
 @transaction.atomic
 def claim(*, channel: str, now: datetime, limit: int) -> Sequence[Message]:
-    """Take at most `limit` messages that are due, with all that rendering them reads.
-
-    Locks message.
-    """
+    """Take at most `limit` messages that are due. Locks message."""
     rows = sql.run(
         app="notifications",
         name="claim_messages",
@@ -48,8 +45,15 @@ def claim(*, channel: str, now: datetime, limit: int) -> Sequence[Message]:
             "limit": limit,
         },
     )
-    claimed = Message.objects.filter(pk__in=[id for (id,) in rows])
-    return list(to_render(found=claimed).order_by("seq", "pk"))
+    return list(Message.objects.filter(pk__in=[id for (id,) in rows]).order_by("seq", "pk"))
+
+
+def read_claimed(*, message: Message) -> Message | None:
+    """Return a claimed message as it is now, with all that rendering it reads.
+
+    None if the claim is lost, or the message went with its user.
+    """
+    return to_render(found=Message.objects.filter(_claimed(message=message))).first()
 
 
 def to_render(*, found: QuerySet[Message]) -> QuerySet[Message]:

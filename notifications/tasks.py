@@ -54,9 +54,9 @@ def retry_deliveries() -> dict[str, int]:
 def send_messages(channel: str) -> dict[str, int]:
     """At once when something was queued on a channel, and with the sweep: send what is due.
 
-    A channel that fails several times in a row rests a while, so that one whose provider is away
-    takes no worker from the others. After its turn, what is left waits in the queue behind all
-    others.
+    A channel that is away several times in a row rests a while, so that it takes no worker from
+    the others; a message that is not taken tires no channel. After its turn, what is left waits in
+    the queue behind all others.
     """
     counts: dict[str, int] = {}
     rests = f"notifications.rests.{channel}"
@@ -74,7 +74,7 @@ def send_messages(channel: str) -> dict[str, int]:
                 continue
             outcome = deliveries.deliver(message=message, now=clock.now())
             counts[outcome] = counts.get(outcome, 0) + 1
-            failures = failures + 1 if outcome == "retried" else 0
+            failures = failures + 1 if outcome == "away" else 0
         if failures >= FAILURES:
             cache.set(rests, True, timeout=REST - 5)  # over when the next sweep comes
     return counts

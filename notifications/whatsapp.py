@@ -23,7 +23,7 @@ from pywa.types.callback import Button
 from pywa.types.templates import BaseParams, BodyText, QuickReplyButton, TemplateLanguage
 
 from notifications import replies, templates
-from notifications.channels import Content, Failed
+from notifications.channels import Away, Content, Failed
 from notifications.facts import VALUES, Facts
 from notifications.models import Channel, InboundMessage, Message
 from notifications.words import Meaning
@@ -47,6 +47,7 @@ LANGUAGES: Mapping[str, TemplateLanguage] = {
 # payment (two), certificate, maintenance, generic.
 PASSING = {131000, 131005, 131016, 131042, 131044, 131045, 131057, 135000}
 BAD_PARAMETER = 100
+TOO_MANY_TO_ONE = 131056  # for one phone, which passes
 
 
 def send(*, message: Message, address: str, content: Content) -> str:
@@ -66,7 +67,7 @@ def send(*, message: Message, address: str, content: Content) -> str:
                 pass
         return _send_template(message=message, address=address, facts=facts)
     except httpx.HTTPError as error:
-        raise Failed(permanent=False, code="unreachable") from error
+        raise Away(code="unreachable") from error
     except WhatsAppError as error:
         raise _failure(error) from error
 
@@ -79,7 +80,7 @@ def reply(*, address: str, text: str) -> None:
     try:
         _wa().send_message(to=_digits(address), text=text[:MAX_TEXT])
     except httpx.HTTPError as error:
-        raise Failed(permanent=False, code="unreachable") from error
+        raise Away(code="unreachable") from error
     except WhatsAppError as error:
         raise _failure(error) from error
 
@@ -156,9 +157,10 @@ def _failure(error: WhatsAppError) -> Failed:
     of_it = isinstance(error, SendMessageError | AccountRestrictedFromCountry)
     of_it = (of_it and error.code not in PASSING) or error.code == BAD_PARAMETER
     away = (error.status_code or 0) >= HTTPStatus.INTERNAL_SERVER_ERROR
-    return Failed(
-        permanent=of_it and not away and not error.is_transient, code=f"whatsapp_{error.code}"
-    )
+    code = f"whatsapp_{error.code}"
+    if away or not (of_it or error.code == TOO_MANY_TO_ONE):
+        return Away(code=code)
+    return Failed(permanent=of_it and not error.is_transient, code=code)
 
 
 def _wa() -> WhatsApp:

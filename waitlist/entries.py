@@ -185,12 +185,15 @@ def update(
 
     Locks queue, slot, hold, entry.
 
-    :raises NotFound, ValidationError, AlreadyWaiting: as `join`.
+    :raises NotFound, ValidationError, AlreadyWaiting: as `join`; also invalid is any wish of an
+        organizer, since theirs are copied from their RFP.
     :raises EntryClosed: if it has ended.
     :raises Stale: if its version is not the wanted one.
     """
     entry = lock_active(entry_id=entry_id)
     check_version(version=entry.version, wanted=version)
+    if entry.organizer_id is not None and wishes:
+        raise ValidationError(dict.fromkeys(wishes, "This is as the RFP says."))
     policy = WaitlistPolicy.objects.get(facility=entry.facility_id)
     queue = Queue.objects.get(pk=entry.facility_id)
     visited, ended = entry.any_facility, entry.expires_at

@@ -83,13 +83,17 @@ def decline(*, hold_id: UUID, actor: Actor, now: datetime) -> Hold:
 def take_back(*, hold_id: UUID, reason: str, actor: Actor, now: datetime) -> Hold:
     """Withdraw an offer by hand: the slot goes to the next, the entry waits again, in its place.
 
-    The scan does not come back to the patient with the slot; staff may.
+    The scan does not come back to the patient with the slot; staff may. A whole place is not taken
+    back: its offers are seen by the organizer's own team, who could have theirs made anew for ever.
     `reason` is a code, such as `offered_by_mistake`. Locks queue, slot, hold, entry.
 
-    :raises NotFound, HoldClosed: as `decline`.
+    :raises NotFound, HoldClosed: as `decline`; also closed to this if it has no slot.
     :raises ValidationError: naming `reason` if it is not a code.
     """
     events.check_code(field="reason", code=reason)
+    hold = get(hold_id=hold_id)
+    if hold.slot_id is None:
+        raise HoldClosed(f"Hold {hold_id} has no slot to take back.", state=hold.status)
     hold = _end(hold_id=hold_id, to=Hold.Status.WITHDRAWN, actor=actor, now=now, reason=reason)
     Hold.objects.filter(pk=hold_id, status=Hold.Status.WITHDRAWN).update(taken_back=True)
     hold.refresh_from_db()

@@ -49,15 +49,21 @@ def apply(
 ) -> None:
     """Set wishes on an entry, and what follows: its rank, its end, what makes it unique.
 
-    :raises NotFound: naming the id that is not there, or is another tenant's.
+    :raises NotFound: naming the id that is not there or another tenant's, or a new provider who is
+        not active.
     :raises ValidationError: naming each wish with a bad value.
     """
     unknown = set(changes) - (WISHES if patient else DATES)
     if unknown:
         raise ValidationError({name: "This cannot be wished." for name in unknown})
+    wished = entry.provider_id
     for name, value in changes.items():
         setattr(entry, name, _id(name=name, value=value) if name in IDS else value)
     _check_wishes(entry=entry, tenant_id=queue.tenant_id)
+    if entry.provider_id not in (None, wished):
+        active = Provider.objects.filter(pk=entry.provider_id, is_active=True)
+        if not active.exists():
+            raise NotFound("provider", entry.provider_id)
     entry.unique_service = entry.service_id if policy.unique_per_service else None
     entry.rank_key = ranking.rank_key(entry=entry, policy=policy, patient=patient)
     if entry.latest is not None and not entry.dates_flexible:

@@ -202,7 +202,9 @@ class BadgeView(ApiView, GenericAPIView[Any]):
 
     def get(self, request: Request, venue: UUID) -> Response:
         """Read a venue's badge, which is kept for five minutes unless it changes."""
-        return Response(BadgeSerializer(show_badge(request=request, venue_id=venue)).data)
+        badge = show_badge(request=request, venue_id=venue)
+        kept = {"Cache-Control": "public, max-age=60"}  # everybody's, and shown on busy pages
+        return Response(BadgeSerializer(badge).data, headers=kept)
 
 
 def show_badge(*, request: Request, venue_id: UUID) -> badges.Badge:

@@ -20,7 +20,7 @@ from config.demo.clients import Client
 from config.demo.stage import PATIENCE, Refill, Stage
 from config.demo.supervisor import Unseen
 from scheduling.models import Facility
-from waitlist.models import CircuitBreaker, Hold, WaitlistEntry
+from waitlist.models import CircuitBreaker, Hold, WaitlistEntry, WaitlistPolicy
 
 CASCADE = ("waitlist.tasks.offer_vacancy",)
 INFER = ("availability.tasks.infer",)
@@ -98,15 +98,16 @@ def with_wishes(*, organizers: Sequence[Tenant], site: str) -> list[Organizer]:
 
 
 def hurry(*, scene: Scene, hold: timedelta) -> None:
-    """Make the venue's waitlist quick enough to watch, as its owner may."""
-    path = f"facilities/{scene.venue.pk}/waitlist-policy"
-    quick = {
-        "hold_window": f"PT{hold.seconds}S",
-        "min_hold": "PT1S",
-        "reminder_lead": None,
-        "breaker_threshold": LAPSES,
-    }
-    scene.owner.put(path, {**scene.owner.get(path), **quick})
+    """Make the venue's waitlist quick enough to watch.
+
+    Written to the table, since nobody may change this of a venue: an owner could count who waits.
+    """
+    WaitlistPolicy.objects.filter(facility=scene.venue).update(
+        hold_window=hold,
+        min_hold=timedelta(seconds=1),
+        reminder_lead=None,
+        breaker_threshold=LAPSES,
+    )
 
 
 def play(*, scene: Scene) -> Refill:

@@ -179,6 +179,19 @@ def test_a_venue_is_shown_with_its_badge(scene: Scene, owner: Api, organizer: Ap
         }  # fmt: skip
 
 
+@pytest.mark.parametrize("status", LOOKS)
+def test_availability_badge_is_included_in_venue_list_and_detail_graphql_responses(
+    scene: Scene, organizer: Api, status: str
+) -> None:
+    """The checklist's line of that name."""
+    if status != "not_set":
+        scene.set(status)
+    [listed] = ask(organizer, MANY).data["done"]["venues"]
+    for shown in (listed, ask(organizer, ONE, id=str(scene.venue.pk)).data["done"]):
+        badge = shown["availabilityBadgeColor"], shown["availabilityBadgeLabel"]
+        assert badge == LOOKS[status]
+
+
 def test_whether_it_was_set_by_hand_is_for_its_owner_alone(
     scene: Scene, owner: Api, organizer: Api
 ) -> None:

@@ -13,7 +13,7 @@ from accounts.models import Tenant
 from audit.errors import NotFound, Refused, Stale
 from audit.models import Event
 from availability import rfps, signals, tasks
-from availability.models import Rfp, RfpVenue, Signal
+from availability.models import MOVES, Rfp, RfpVenue, Signal
 from tests import factories
 from tests.venues import DEADLINE, OWNER, Scene, contents, open_venue, set_scene
 from tests.waitlist.worlds import DAY, NOW, SECOND, STAFF
@@ -425,3 +425,28 @@ def test_what_people_write_is_in_no_event_and_no_signal(scene: Scene) -> None:
         said = [text for (text,) in cursor.fetchall()]
     assert len(said) == 7
     assert not [text for text in said if "Quxley" in text]
+
+
+def test_all_kafka_events_are_emitted_for_state_transitions(scene: Scene) -> None:
+    """The checklist's line of that name, for RFPs: each legal move is told, and no other.
+
+    That a venue is asked is told with its RFP. The stream carries every event of the log.
+    """
+    others = [open_venue() for _ in range(3)]
+    rfp = scene.send(to=[scene.venue, *others])
+    given: dict[str, Any] = {"rfp_id": rfp.pk, "actor": STAFF, "now": NOW}
+    rfps.close_overdue(now=DEADLINE, limit=10)
+    for venue in [scene.venue, *others]:
+        scene.answer(rfp, venue=venue)
+    for venue in others[:2]:
+        rfps.shortlist(**given, rfp_venue_id=scene.target(rfp, venue).pk)
+    rfps.award(**given, rfp_venue_id=scene.target(rfp, others[0]).pk)
+    quick = scene.send()
+    scene.answer(quick)
+    rfps.award(rfp_id=quick.pk, rfp_venue_id=scene.target(quick).pk, actor=STAFF, now=NOW)
+    rfps.close(rfp_id=scene.send().pk, actor=STAFF, now=NOW)
+    rfps.discard(rfp_id=scene.draft().pk, actor=STAFF, now=NOW)
+    for subject, machine in (("rfp", "Rfp"), ("rfp_venue", "RfpVenue")):
+        moves = {move for move in MOVES[machine] if machine == "Rfp" or move[0] is not None}
+        told_moves = Event.objects.filter(subject_type=subject)
+        assert set(told_moves.values_list("previous_status", "new_status")) == moves

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from accounts.models import Tenant
 from audit import events
-from availability.models import Rfp
+from availability.models import Rfp, VenueAvailability
 from config import testing
 from scheduling.models import Facility
 from tests import venues
@@ -153,6 +153,41 @@ def test_without_any_lock_the_constraint_refuses_the_others() -> None:
     with sabotage.taken_out(layers):
         outcomes = race.run(*[go_on(place)] * 4, before=["^INSERT INTO .waitlist_hold"])
     assert {error.__name__ for error in race.errors(outcomes)} == {"IntegrityError"}
+    assert Hold.objects.count() == 1
+
+
+def offers_after(*, layers: list[sabotage.Layer]) -> set[int]:
+    """Let a conversion come in at each point of a cascade's run; how many offers there are then."""
+    hold: list[Hold] = []
+    found = set()
+
+    def begin() -> race.Call:
+        testing.empty_tables()
+        hold[:] = [offered()]
+        return go_on(hold[0].facility)
+
+    rounds = race.interleave(first=begin, then=lambda: convert(hold[0]))
+    with sabotage.taken_out(layers):
+        for outcomes in rounds:
+            assert race.errors(outcomes) == set(), outcomes
+            assert VenueAvailability.objects.get(pk=hold[0].facility_id).vacant_since is None
+            found.add(Hold.objects.count())
+    return found
+
+
+def test_a_venue_that_is_taken_is_offered_to_nobody_else() -> None:
+    assert offers_after(layers=[]) == {1}
+
+
+def test_without_the_queues_lock_the_next_is_offered_what_is_taken() -> None:
+    assert 2 in offers_after(layers=[lambda: sabotage.no_row_locks(Queue)])
+
+
+def test_a_cascade_that_comes_in_while_an_offer_is_converted_offers_nothing() -> None:
+    def cascade(hold: Hold) -> race.Call:
+        return go_on(hold.facility)
+
+    assert ends_of(other=cascade) == {"accepted"}
     assert Hold.objects.count() == 1
 
 

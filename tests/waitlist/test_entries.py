@@ -17,7 +17,7 @@ from tests.audit.log import brief, written
 from tests.waitlist import asking, worlds
 from tests.waitlist.worlds import DAY, HOUR, MINUTE, NOW, SECOND, STAFF, World
 from waitlist import entries, queues
-from waitlist.models import EntryNote, Hold, Queue, WaitlistEntry
+from waitlist.models import EntryNote, Hold, Queue, WaitlistEntry, WaitlistPolicy
 
 Status = WaitlistEntry.Status
 
@@ -92,7 +92,7 @@ def test_another_tenants_patient_is_not_found(clinic: World) -> None:
 def test_a_patient_does_not_wait_at_a_venue_whatever_its_queue_is_like(venue: World) -> None:
     """A position, or that it is full or closed, would tell its owner who waits or how many."""
     patient = venue.patient()
-    venue.change(max_queue_size=1)
+    WaitlistPolicy.objects.filter(facility=venue.facility).update(max_queue_size=1)
     asking.wait(place=venue.facility)
     for _ in range(2):
         refused = _refusal(venue, patient_id=patient.pk)

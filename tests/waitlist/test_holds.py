@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 from django.core.exceptions import ValidationError
+from django.forms.models import model_to_dict
 
 from audit.errors import NotFound
 from audit.models import Event
@@ -500,6 +501,17 @@ def test_an_offer_is_taken_back_once_and_with_a_code(hold: Hold) -> None:
     ]  # fmt: skip
     with pytest.raises(holds.HoldClosed):
         holds.take_back(hold_id=hold.pk, reason="moved", actor=STAFF, now=NOW)
+
+
+def test_an_offer_of_a_whole_venue_is_not_taken_back(venue: World) -> None:
+    """An organizer's team could have theirs made anew for ever, and the lapses counted anew."""
+    hold = asking.offer(place=asking.wait(place=venue.facility).facility)
+    before, events = model_to_dict(hold), Event.objects.count()
+    with pytest.raises(holds.HoldClosed) as caught:
+        holds.take_back(hold_id=hold.pk, reason="moved", actor=STAFF, now=NOW)
+    assert caught.value.more == {"state": "offered"}
+    hold.refresh_from_db()
+    assert (model_to_dict(hold), Event.objects.count()) == (before, events)
 
 
 def test_what_was_taken_back_goes_to_others_until_staff_name_the_patient(

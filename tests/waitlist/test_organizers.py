@@ -92,6 +92,20 @@ def test_an_entry_ends_after_its_last_date_or_ninety_days_from_joining(
     assert asking.wait(place=place, **contents).expires_at == expected
 
 
+@pytest.mark.parametrize(
+    "wishes",
+    [{"earliest": NOW + DAY}, {"latest": NOW + 9 * DAY}, {"dates_flexible": True}, {"urgency": 3}],
+)
+def test_what_the_rfp_says_is_not_changed_in_the_entry(
+    place: Facility, wishes: dict[str, Any]
+) -> None:
+    entry = asking.wait(place=place)
+    with pytest.raises(ValidationError) as caught:
+        entries.update(entry_id=entry.pk, wishes=wishes, actor=STAFF, now=NOW)
+    assert set(caught.value.message_dict) == set(wishes)
+    assert WaitlistEntry.objects.get(pk=entry.pk).version == entry.version
+
+
 @pytest.mark.parametrize("end", [date(2030, 1, 31), date(2045, 1, 1)])
 def test_dates_that_are_over_or_too_far_away_are_refused(place: Facility, end: date) -> None:
     dates: dict[str, Any] = {"preferred_dates_start": date(2030, 1, 30), "preferred_dates_end": end}

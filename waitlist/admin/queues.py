@@ -16,7 +16,7 @@ from audit.filters import DayFilter
 from audit.pages import Answer, FunctionForm, Rows, action, actor, arguments
 from scheduling.admin import FACILITY
 from scheduling.models import Facility
-from waitlist import breakers, policies
+from waitlist import breakers, policies, presets
 from waitlist.models import (
     CircuitBreaker,
     DailyMetric,
@@ -95,6 +95,11 @@ class WaitlistPolicyAdmin(TenantAdmin):
             {"fields": ("wait_per_day", "membership", "chronic", "short_window", "urgency")},
         ),
     )  # fmt: skip
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Fix what is not for this kind of facility to change."""
+        fixed = super().get_readonly_fields(request, obj)
+        return (*fixed, *presets.FIXED.get(obj.facility.kind, ())) if obj else fixed
 
     def save_model(
         self, request: HttpRequest, obj: WaitlistPolicy, form: Any, change: bool

@@ -95,11 +95,11 @@ class WaitlistEntryAdmin(TenantAdmin):
         return (None, {"fields": ("facility", "patient")}), ("Wishes", {"fields": self.wishes})
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Fix the wishes of an entry that has ended; it can still be noted on."""
+        """Fix the wishes of an entry that has ended or is an organizer's; it can be noted on."""
         if obj is None:
             return ()
         fixed = super().get_readonly_fields(request, obj)
-        return (*fixed, *self.wishes) if obj.closed_at else fixed
+        return (*fixed, *self.wishes) if obj.closed_at or obj.organizer_id else fixed
 
     def save_model(self, request: HttpRequest, obj: WaitlistEntry, form: Any, change: bool) -> None:
         """Let a patient join, or change the wishes."""
@@ -162,8 +162,9 @@ class WaitlistEntryAdmin(TenantAdmin):
     @action(description="Cancel", status=ACTIVE)
     def cancel(self, request: HttpRequest, rows: Rows) -> Answer:
         """Ask why and cancel; what was offered goes to the next."""
+        form = partial(EndForm, rows=rows)
         return self.ask(
-            request, rows, entries.cancel, id="entry_id", form=EndForm, title="Cancel",
+            request, rows, entries.cancel, id="entry_id", form=form, title="Cancel",
             done="Cancelled",
         )  # fmt: skip
 

@@ -22,6 +22,7 @@ from audit import clock
 from audit.errors import check_version
 from scheduling import scopes as supply
 from scheduling import slots
+from scheduling.api.rules import check_references
 from scheduling.appointments import PatientBusy
 from waitlist import entries, invites, queues, ranking, scopes
 from waitlist.api.answers import EntryAnswer
@@ -186,6 +187,7 @@ class QueueView(EntryListView):
             rows.find(rows=supply.patients(caller=caller), id=patient_id, field="patient")
         facility_id = wishes.pop("facility")
         rows.find(rows=supply.facilities(caller=caller), id=facility_id, field="facility")
+        check_references(caller=caller, values=wishes)
         entry = entries.join(
             facility_id=facility_id,
             patient_id=patient_id,
@@ -242,6 +244,7 @@ class EntryView(ApiView, GenericAPIView[WaitlistEntry]):
             _only_staff(wishes=changes)
         to = changes.pop("status", None)
         _check_together(to=to, changes=changes)
+        check_references(caller=self.caller, values=changes)
         version = wanted_version(request=request)
         asked: dict[str, Any] = {"entry_id": id, "actor": self.caller.actor, "version": version}
         if to == Status.CANCELLED:
