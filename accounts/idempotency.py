@@ -17,6 +17,7 @@ from django.db import transaction
 from django.db.models import Q
 
 from accounts.models import IdempotencyKey
+from accounts.roles import Caller
 from audit import locks
 from audit.errors import Refused
 
@@ -43,6 +44,12 @@ class Answer:
     status: int
     body: Any
     headers: dict[str, str]
+
+
+def name(*, caller: Caller) -> str:
+    """Say whose a key is: a user's in a tenant, in one role and as one patient."""
+    who = f"{caller.user_id}:{caller.tenant_id}:{caller.role}"
+    return who if caller.patient_id is None else f"{who}:{caller.patient_id}"
 
 
 def fingerprint(*, method: str, path: str, body: bytes) -> str:
@@ -95,9 +102,10 @@ def prune(*, now: datetime) -> int:
 def erase(*, about: UUID, user_id: UUID | None, tenant_id: UUID) -> int:
     """Delete the answers that tell of a row, such as a patient, and those its user got there.
 
-    Reads all answers of a day, as none is stored by what it is about; return how many went.
+    Theirs in whatever role. Reads all answers of a day, as none is stored by what it is about;
+    return how many went.
     """
     theirs = Q(body__icontains=str(about))
     if user_id is not None:
-        theirs |= Q(caller=f"{user_id}:{tenant_id}")
+        theirs |= Q(caller__startswith=f"{user_id}:{tenant_id}")
     return IdempotencyKey.objects.filter(theirs).delete()[0]

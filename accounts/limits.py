@@ -25,29 +25,29 @@ from rest_framework.request import Request
 log = structlog.get_logger(__name__)
 
 
-def check(*, limit: str, who: str, tenant: UUID | None) -> None:
+def check(*, limit: str, who: str, tenant: UUID | None, times: int = 1) -> None:
     """Count a request of `who`, as `count` does.
 
     :raises Throttled: if there were too many, with the seconds to wait.
     """
-    wait = count(limit=limit, who=who, tenant=tenant)
+    wait = count(limit=limit, who=who, tenant=tenant, times=times)
     if wait:
         raise Throttled(wait=wait)
 
 
-def count(*, limit: str, who: str, tenant: UUID | None) -> int:
+def count(*, limit: str, who: str, tenant: UUID | None, times: int = 1) -> int:
     """Count what `who` does against `settings.RATE_LIMITS[limit]`, such as "10/minute".
 
     `tenant` is where they do it, None if that is not known: it has a share of its own where
     `RATE_LIMITS` has a figure for `limit:tenant`. What Valkey gets to see of `who` is a digest: it
-    may be an address.
+    may be an address. What is worth several is counted `times`.
 
     :returns: 0, or if there were too many, the seconds to wait.
     """
     item, key = figure(limit=limit, tenant=tenant), _key(who=who)
     with _counting(limit=limit):
         limiter = _limiter(url=settings.REDIS_URL)
-        if not limiter.hit(item, limit, key):
+        if not limiter.hit(item, limit, key, cost=times):
             reset_at = limiter.get_window_stats(item, limit, key).reset_time
             return max(1, round(reset_at - time.time()))
     return 0

@@ -49,9 +49,8 @@ class LinkView(ApiView, GenericAPIView[Any]):
         return {"answer": data}
 
     def finalize_response(self, request: Any, response: Any, *args: Any, **kwargs: Any) -> Any:
-        """Keep it out of caches; a problem on a page is a page."""
+        """Say what it depends on; a problem on a page is a page."""
         answer = super().finalize_response(request, response, *args, **kwargs)
-        answer["Cache-Control"] = "no-store"
         answer["Vary"] = "Accept, Accept-Language, Cookie"
         if getattr(request, "accepted_renderer", None) and answer.accepted_media_type == PAGE:
             answer.content_type = None

@@ -156,7 +156,7 @@ class Membership(TenantRow):
 class IdempotencyKey(models.Model):
     """An answered write: the same key of the same caller gets the same answer for a day."""
 
-    caller = models.CharField(max_length=100)
+    caller = models.CharField(max_length=150)
     key = models.CharField(max_length=200)
     fingerprint = models.CharField(max_length=64)
     status = models.PositiveSmallIntegerField()

@@ -30,6 +30,7 @@ STATUS: dict[str, int] = {
     "stale": HTTPStatus.PRECONDITION_FAILED,
     "too_many_entries": HTTPStatus.TOO_MANY_REQUESTS,
     "too_many_rfps": HTTPStatus.TOO_MANY_REQUESTS,
+    "hold_lapsed": HTTPStatus.UNPROCESSABLE_ENTITY,
     "key_reused": HTTPStatus.UNPROCESSABLE_ENTITY,
     "bad_credentials": HTTPStatus.UNAUTHORIZED,
     "bad_token": HTTPStatus.UNAUTHORIZED,
@@ -45,6 +46,11 @@ CODES: dict[str, str] = {
 }
 # The framework's names for what is wrong with no single field.
 FIELDS: dict[str | None, str] = {None: "", "non_field_errors": "", "__all__": ""}
+# What the framework says to these quotes what was given, which may be anything about anybody.
+QUOTING: dict[str, str] = {
+    "invalid_choice": "This is not one of the choices.",
+    "does_not_exist": "This is not there.",
+}
 RETRY_AFTER = {"too_many_entries": 3600, "too_many_rfps": 3600, "in_flight": 1}  # seconds
 
 
@@ -115,7 +121,7 @@ class Formatter(ExceptionFormatter):
                 {
                     "field": FIELDS.get(error.attr, error.attr),
                     "code": error.code,
-                    "detail": error.detail,
+                    "detail": QUOTING.get(error.code, error.detail),
                 }
                 for error in error_response.errors
             ]

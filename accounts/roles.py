@@ -1,8 +1,9 @@
-"""Who is asking, and which role may call which route of the API.
+"""Who is asking, which role may call which route of the API, and ask for which GraphQL field.
 
-`ROUTES` is the one place that decides it: the permission class reads it on every request,
-docs/access.md is made from it, and a test walks every route of the URL resolver through it. Which
-rows a caller sees on a route is decided where the rows are: in `scopes.py` of their app.
+`ROUTES` and `FIELDS` are the one place that decides it: they are read on every request,
+docs/access.md is made from them, and tests walk every route of the URL resolver and every field of
+the schema through them. Which rows a caller sees there is decided where the rows are: in
+`scopes.py` of their app.
 """
 
 from collections.abc import Mapping
@@ -51,6 +52,7 @@ Roles = frozenset[Role]
 
 NOBODY: Roles = frozenset()
 ANYONE: Roles = frozenset(Role)
+ORGANIZERS: Roles = frozenset({Role.ORGANIZER, Role.ORGANIZER_ADMIN})
 LOGGED_IN: Roles = ANYONE - {Role.NONE}
 ADMINS: Roles = frozenset({Role.ADMIN})
 MANAGERS: Roles = ADMINS | {Role.ORGANIZER_ADMIN}
@@ -58,8 +60,6 @@ STAFF: Roles = ADMINS | {Role.STAFF}
 TEAM: Roles = STAFF | {Role.PROVIDER}
 BOOKED: Roles = frozenset({Role.PATIENT, Role.PROVIDER})
 CLINICAL: Roles = TEAM | {Role.PATIENT}
-
-ORGANIZERS: Roles = frozenset({Role.ORGANIZER, Role.ORGANIZER_ADMIN})
 
 READ = ("GET", "HEAD")
 
@@ -128,6 +128,12 @@ ROUTES: dict[str, Mapping[str, Roles]] = {
     "offer-accept": _route(post=ANYONE),
     "offer-decline": _route(post=ANYONE),
     "waitlist-policy": _route(read=TEAM, put=ADMINS),
+    "organization-waitlist-list": _route(read=ORGANIZERS, post=ORGANIZERS),
+    "organization-waitlist-detail": _route(read=ORGANIZERS),
+    "organization-waitlist-convert": _route(post=ORGANIZERS),
+    "organization-waitlist-cancel": _route(post=ORGANIZERS),
+    "organization-waitlist-still-interested": _route(post=ORGANIZERS),
+    "venue-breaker-resolve": _route(post=ADMINS),
     "inbox-list": _route(read=LOGGED_IN),
     "inbox-read": _route(post=LOGGED_IN),
     "preferences": _route(read=LOGGED_IN, put=LOGGED_IN),
@@ -162,12 +168,75 @@ ROUTES: dict[str, Mapping[str, Roles]] = {
     "webhook-deliveries": _route(read=MANAGERS),
     "webhook-delivery-retry": _route(post=MANAGERS),
     "webhook-delivery-dismiss": _route(post=MANAGERS),
+    "graphql": _route(post=ANYONE),  # by field
+}
+
+
+def _fields(names: str, who: Roles) -> dict[str, Roles]:
+    """Say who may ask for several fields."""
+    return dict.fromkeys(names.split(), who)
+
+
+# GraphQL's type → field → roles.
+FIELDS: dict[str, Mapping[str, Roles]] = {
+    "Query": {
+        "myWaitlistEntries": ORGANIZERS,
+        "waitlistEntry": ORGANIZERS,
+        "venueAvailability": STAFF,
+        "venueAvailabilityBadge": ANYONE,
+        "venue": LOGGED_IN,
+        "venues": LOGGED_IN,
+    },
+    "Mutation": {
+        "joinVenueWaitlist": ORGANIZERS,
+        "convertWaitlistHold": ORGANIZERS,
+        "cancelWaitlistEntry": ORGANIZERS,
+        "respondStillInterested": ORGANIZERS,
+        "setVenueAvailability": ADMINS,
+        "clearVenueAvailabilityOverride": ADMINS,
+        "resolveWaitlistCircuitBreaker": ADMINS,
+    },
+    "WaitlistEntryListResult": _fields("waitlistEntries pagination", ORGANIZERS),
+    "VenueWaitlistEntryType": _fields(
+        "id organizationId venueId venueName venueSlug venueCity venueCountry"
+        " venueAvailabilityStatus sourceRfpId sourceRfpTitle sourceRfpVenueId desiredDatesStart"
+        " desiredDatesEnd datesFlexible attendanceMin attendanceMax eventType spaceRequirements"
+        " status queuePosition holdOfferedAt holdExpiresAt holdRemainingSeconds holdReminderSent"
+        " convertedRfpId cancellationReason cancellationNotes expiresAt stillInterestedSentAt"
+        " stillInterestedResponded joinedAt closedAt version createdAt updatedAt",
+        ORGANIZERS,
+    ),
+    "WaitlistConversionResult": _fields("waitlistEntry newRfp", ORGANIZERS),
+    "NewRfp": _fields("id title status venueCount message", ORGANIZERS),
+    "Pagination": _fields("page pageSize totalCount totalPages", LOGGED_IN),
+    "VenueListResult": _fields("venues pagination", LOGGED_IN),
+    "VenueType": {
+        **_fields("id name slug city country", LOGGED_IN),
+        **_fields("availabilityStatus availabilityBadgeColor availabilityBadgeLabel", LOGGED_IN),
+        "availabilityIsManualOverride": STAFF,
+    },
+    "VenueAvailabilityType": _fields(
+        "venueId availabilityStatus isManualOverride manualOverrideAt inferredStatus lastInferredAt"
+        " signalSummary version updatedAt",
+        STAFF,
+    ),
+    "AvailabilitySignalSummary": _fields("periodDays counts unavailableRatio", STAFF),
+    "SignalCount": _fields("type count", STAFF),
+    "AvailabilityBadge": _fields("venueId availabilityStatus badgeColor badgeLabel", ANYONE),
+    "CircuitBreakerResult": _fields(
+        "circuitBreakerResolved cascadeResumed nextEntryOffered", ADMINS
+    ),
 }
 
 
 def roles(*, route: str | None, method: str | None) -> Roles:
     """Return who may call a route with a method; nobody, if nothing was decided."""
     return ROUTES.get(route or "", {}).get(method or "", NOBODY)
+
+
+def field_roles(*, type: str, field: str) -> Roles:
+    """Return who may ask GraphQL for a field of a type; nobody, if nothing was decided."""
+    return FIELDS.get(type, {}).get(field, NOBODY)
 
 
 class ByRoute(BasePermission):

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.urls import URLPattern, URLResolver, get_resolver
 
-PREFIX = "api/"
+PREFIXES = ("api/", "graphql/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ def walk() -> tuple[Route, ...]:
     return tuple(
         Route(pattern.name or "", path, vars(pattern.callback)["view_class"])
         for path, pattern in _patterns(resolver=get_resolver(), before="")
-        if path.startswith(f"/{PREFIX}") and pattern.name != "unknown"
+        if path.startswith(tuple(f"/{one}" for one in PREFIXES)) and pattern.name != "unknown"
     )
 
 
@@ -46,7 +46,7 @@ def _patterns(*, resolver: URLResolver, before: str) -> Iterator[tuple[str, URLP
     for one in resolver.url_patterns:
         path = before + str(one.pattern)
         if isinstance(one, URLResolver):
-            if not path or path.startswith(PREFIX):
+            if not path or path.startswith(PREFIXES):
                 yield from _patterns(resolver=one, before=path)
         elif isinstance(one, URLPattern):
             yield "/" + re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", path.lstrip("^")), one

@@ -18,7 +18,7 @@ from accounts.idempotency import MAX_LENGTH
 from accounts.problems import MEDIA_TYPE, STATUS, Conflict
 from accounts.roles import Role, roles
 from accounts.routes import names
-from accounts.views import WRITES, ApiView, RowsView
+from accounts.views import WITH_BODY, WRITES, ApiView, RowsView
 from audit.errors import Refused
 
 UPDATES = {"PUT", "PATCH", "DELETE"}
@@ -154,7 +154,7 @@ class Schema(AutoSchema):
             found.add(409)
         if self._updates():
             found.add(412)
-        if "requestBody" in operation or self.method in {"POST", "PUT", "PATCH"}:
+        if self.method in WITH_BODY:
             found |= {413, 415}
         if writes and self.view.idempotent:
             found |= {409, 422}

@@ -16,6 +16,7 @@ from rest_framework.mixins import ListModelMixin
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.status import is_success
 from rest_framework.views import APIView
 
 from accounts import idempotency, rows
@@ -25,6 +26,7 @@ from accounts.roles import Caller
 from audit import clock, events
 
 WRITES = {"POST", "PUT", "PATCH", "DELETE"}
+WITH_BODY = WRITES - {"DELETE"}
 PAGE = "text/html"
 KEPT_HEADERS = ("ETag", "Location", "Retry-After")
 
@@ -70,6 +72,20 @@ class ApiView(APIView):
         assert isinstance(self.request.auth, Caller)
         return self.request.auth
 
+    def finalize_response(self, request: Any, response: Any, *args: Any, **kwargs: Any) -> Any:
+        """Keep it out of caches, unless the view says how long it may be kept."""
+        answer = super().finalize_response(request, response, *args, **kwargs)
+        answer.headers.setdefault("Cache-Control", "no-store")
+        return answer
+
+    def keep(self, *, body: Any) -> Any:
+        """Return what is stored of what a write answered, for when it is sent again."""
+        return body
+
+    def recall(self, *, kept: Any) -> Any:
+        """Return the answer of which this was stored."""
+        return kept
+
     def permission_denied(
         self, request: Request, message: str | None = None, code: str | None = None
     ) -> Any:
@@ -108,7 +124,9 @@ class ApiView(APIView):
         return self.response
 
     def _handle(self, request: Request) -> Response:
-        if int(request.META.get("CONTENT_LENGTH") or 0) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
+        length = int(request.META.get("CONTENT_LENGTH") or 0)
+        takes_body = request.method in WITH_BODY
+        if takes_body and length > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
             raise TooLarge
         handler = getattr(self, (request.method or "").lower(), self.http_method_not_allowed)
         work = partial(handler, request, *self.args, **self.kwargs)
@@ -121,19 +139,21 @@ class ApiView(APIView):
             )
         who = request.auth
         answer = idempotency.once(
-            caller=f"{who.user_id}:{who.tenant_id}"
+            caller=idempotency.name(caller=who)
             if isinstance(who, Caller)
             else str(request.META.get("REMOTE_ADDR")),
             key=key,
             request=idempotency.fingerprint(
-                method=request.method, path=request.get_full_path(), body=request.body
+                method=request.method,
+                path=request.get_full_path(),
+                body=request.body if takes_body else b"",
             ),
             now=clock.now(),
             work=lambda: self._answer(work),
         )
         headers = dict(answer.headers)
         return Response(
-            answer.body,
+            self.recall(kept=answer.body) if is_success(answer.status) else answer.body,
             status=answer.status,
             headers=headers,
             content_type=headers.pop("Content-Type", None),
@@ -149,7 +169,9 @@ class ApiView(APIView):
         headers = {name: response[name] for name in KEPT_HEADERS if name in response}
         if response.content_type:
             headers["Content-Type"] = response.content_type
-        return Answer(status=response.status_code, body=response.data, headers=headers)
+        status, body = response.status_code, response.data
+        kept = self.keep(body=body) if is_success(status) else body
+        return Answer(status=status, body=kept, headers=headers)
 
 
 class RowsView(ApiView, ListModelMixin, GenericAPIView[Any]):

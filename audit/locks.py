@@ -1,4 +1,4 @@
-"""Advisory locks: one run of each periodic job, one fill per facility.
+"""Advisory locks: one run of each periodic job, one fill and one cascade per facility.
 
 They end with the transaction. Row locks keep rows right; these only keep two runs from doing the
 same work.
@@ -12,6 +12,8 @@ FILL = "waitlist.fill"
 EXPIRE_ENTRIES = "waitlist.expire_entries"
 NUDGE = "waitlist.nudge"
 REMIND = "waitlist.remind"
+CASCADE = "waitlist.cascade"
+BREAKERS = "waitlist.breakers"
 METRICS = "waitlist.metrics"
 GENERATE = "scheduling.generate"
 RFP_DEADLINES = "availability.rfp_deadlines"

@@ -5,9 +5,10 @@ from uuid import UUID
 from django.db.models import QuerySet
 
 from accounts import rows
-from accounts.roles import Caller
+from accounts.roles import ORGANIZERS, Caller
 from audit.errors import Refused
 from availability.models import Rfp, RfpVenue
+from scheduling import scopes as scheduling_scopes
 from scheduling.models import Facility
 
 
@@ -34,6 +35,17 @@ def find_venue(*, caller: Caller, venue_id: UUID) -> Facility:
     if venue.tenant_id != caller.tenant_id:
         raise NotYours("This is another tenant's venue.")
     return venue
+
+
+def venues(*, caller: Caller) -> QuerySet[Facility]:
+    """Return the venues that a caller sees, with what they show: organizers see all that are open
+    for business, others those of their facilities that are venues.
+    """
+    if caller.role in ORGANIZERS:
+        found = Facility.objects.filter(is_active=True)
+    else:
+        found = scheduling_scopes.facilities(caller=caller)
+    return found.filter(kind=Facility.Kind.VENUE).select_related("availability")
 
 
 def rfps(*, caller: Caller) -> QuerySet[Rfp]:

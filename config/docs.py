@@ -3,7 +3,7 @@
 import inspect
 import pkgutil
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from importlib import import_module
 from typing import Any
 
@@ -15,13 +15,15 @@ import scheduling as scheduling_app
 import waitlist as waitlist_app
 from accounts import routes
 from accounts.models import Language
-from accounts.roles import ROUTES, Role
+from accounts.roles import FIELDS, ROUTES, Role
 from audit.triggers import Move
 from availability import models as availability
+from config.graphql import schema
 from notifications import models as notifications
-from notifications import replies
+from notifications import replies, templates
 from notifications import whatsapp as whatsapp_channel
 from notifications.kinds import KINDS
+from notifications.models import Channel
 from notifications.words import Meaning
 from scheduling import models as scheduling
 from waitlist import models as waitlist
@@ -54,6 +56,7 @@ def pages() -> dict[str, str]:
         "docs/locking.md": locking(),
         "docs/access.md": access(),
         "docs/whatsapp.md": whatsapp(),
+        "docs/schema.graphql": graphql_schema(),
     }
 
 
@@ -68,22 +71,17 @@ def states() -> str:
     ]
     for machine, moves in MACHINES.items():
         parts.append(f"## {machine}\n")
-        if not any(moves.values()):
-            parts.append("Nothing makes these moves yet.\n")
         arrows = "\n".join(f"    {old or '[*]'} --> {new}" for old, new in moves)
         parts.append(f"```mermaid\nstateDiagram-v2\n{arrows}\n```\n")
         parts.append("| from | to | for example by |\n|---|---|---|")
-        parts += [
-            f"| {old or '–'} | {new} | {f'`{name}`' if name else '–'} |"
-            for (old, new), name in moves.items()
-        ]
+        parts += [f"| {old or '–'} | {new} | `{name}` |" for (old, new), name in moves.items()]
         parts.append("")
     return "\n".join(parts)
 
 
 def locking() -> str:
     """List the row locks of each function that makes a move, and of the others that say some."""
-    moving = {name for moves in MACHINES.values() for name in moves.values() if name}
+    moving = {name for moves in MACHINES.values() for name in moves.values()}
     names = sorted(moving | _lockers())
     parts = [
         MADE.replace("`MOVES`", "docstrings"),
@@ -148,9 +146,30 @@ def access() -> str:
     for route in sorted(routes.walk(), key=lambda one: one.path):
         for method in route.methods:
             who = ROUTES[route.name].get(method, ())
-            marks = " | ".join("x" if role in who else "" for role in Role)
-            parts.append(f"| `{route.path}` | {method} | {marks} |")
+            parts.append(f"| `{route.path}` | {method} | {_marks(who)} |")
+    parts += [
+        "",
+        "## GraphQL\n",
+        "Who may ask for what at `/graphql/`. An operation with a field that one may not ask for is"
+        " refused as a whole, with the code `not_authenticated` or `permission_denied`."
+        " `tests/test_graphql_access.py` holds every field of the schema against this table.\n",
+        f"| type | fields | {' | '.join(Role)} |",
+        f"|---|---|{'---|' * len(Role)}",
+    ]
+    for kind, fields in FIELDS.items():
+        for who in dict.fromkeys(fields.values()):
+            names = ", ".join(name for name in fields if fields[name] == who)
+            parts.append(f"| {kind} | {names} | {_marks(who)} |")
     return "\n".join([*parts, ""])
+
+
+def graphql_schema() -> str:
+    """Print the schema of GraphQL."""
+    return f"# Made by `python3 manage.py write_docs`; do not edit.\n\n{schema}\n"
+
+
+def _marks(who: Collection[Role]) -> str:
+    return " | ".join("x" if role in who else "" for role in Role)
 
 
 def whatsapp() -> str:
@@ -161,14 +180,14 @@ def whatsapp() -> str:
         "Who did not write to us within a day gets templates only, which Meta approves before. They"
         " are of category `UTILITY` with named parameters. Those with buttons have two quick"
         " replies, in this order. Without one of them, its messages fail with the reason"
-        " `whatsapp_132001`.\n",
+        " `whatsapp_132001`. Those of `organizer_…` are for organizers, who answer by the link.\n",
         "A kind that a tenant switches on besides needs a template of its name, such as"
         " `waitlist_joined` for `waitlist.joined`, with the parameters of its short text in"
         " `notifications/texts/`.\n",
     ]
-    for kind, rule in KINDS.items():
-        if notifications.Channel.WHATSAPP not in rule.channels:
-            continue
+    usual = [kind for kind, rule in KINDS.items() if Channel.WHATSAPP in rule.channels]
+    others = [kind.replace("waitlist.", "organizer.") for kind in usual]
+    for kind in [*usual, *(kind for kind in others if kind in templates.to_organizers())]:
         parts += [f"## {whatsapp_channel.template_name(kind=kind)}\n"]
         parts += ["| language | text | buttons |", "|---|---|---|"]
         for language in Language.values:

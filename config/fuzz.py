@@ -32,11 +32,11 @@ from accounts.roles import roles as allowed
 from accounts.routes import names
 from audit import clock
 from audit.events import SYSTEM
-from availability import rfps
+from availability import rfps, statuses
 from notifications import feeds, relay, webhooks
 from scheduling import appointments, callers
 from scheduling.models import Facility, Patient, Provider, ProviderFacility, Service, Slot
-from waitlist import entries, invites, offers
+from waitlist import cascades, entries, invites, offers
 from waitlist.models import WaitlistPolicy
 
 CONFIG = {
@@ -206,7 +206,7 @@ def _use_known_ids(*, case: Any, scratch: Scratch, luck: random.Random) -> None:
         nouns = [part for part in case.operation.path.split("/") if part and part[0] != "{"]
         of_organization = nouns[2] == "organizations"
         known = {
-            "id": nouns[3] if of_organization else nouns[2], "token": nouns[2],
+            "id": f"own {nouns[3]}" if of_organization else nouns[2], "token": nouns[2],
             "tenant": "tenants", "facility": "facilities", "organization": "organizations",
             "venue": "venue", "rfp_venue": "rfp_venue",
         }  # fmt: skip
@@ -315,9 +315,16 @@ def _rfps(tenant: Tenant, organizer: Tenant, now: datetime) -> dict[str, list[st
     targets = [rfp.targets.get().pk for rfp in made]
     rfps.respond(rfp_venue_id=targets[2], response="confirmed", actor=SYSTEM, now=now)
     rfps.respond(rfp_venue_id=targets[3], response="unavailable", actor=SYSTEM, now=now)
+    rfps.close(rfp_id=made[3].pk, actor=SYSTEM, now=now)
+    entry = entries.join_venue(
+        rfp_venue_id=targets[3], organizer_id=organizer.pk, actor=SYSTEM, now=now
+    )
+    statuses.set_by_hand(facility_id=venue.pk, status="accepting_events", actor=SYSTEM, now=now)
+    cascades.go_on(facility_id=venue.pk, now=now)
     return {
-        "organizations": [str(organizer.pk)], "rfps": _texts(rfp.pk for rfp in made),
-        "venue": [str(venue.pk)], "rfp_venue": _texts(targets),
+        "organizations": [str(organizer.pk)], "own rfps": _texts(rfp.pk for rfp in made),
+        "own waitlists": [str(entry.pk)], "venue": [str(venue.pk)],
+        "rfp_venue": _texts(targets), "source_rfp_venue_id": _texts(targets),
     }  # fmt: skip
 
 

@@ -179,6 +179,7 @@ SPECTACULAR_SETTINGS = {
         "InvitationRole": "accounts.models.Invitation.Role",
         "CancellationReason": "scheduling.appointments.REASONS",
         "LeavingReason": "waitlist.entries.REASONS",
+        "VenueLeavingReason": "waitlist.entries.ORGANIZER_REASONS",
         "FacilityKind": "scheduling.models.Facility.Kind",
         "ExceptionKind": "scheduling.models.AvailabilityException.Kind",
         "Language": "accounts.models.Language",
@@ -207,6 +208,7 @@ RATE_LIMITS: dict[str, str] = {
     "messages": "600/minute",  # per tenant and channel, likewise
     "mail": "3/hour",  # links in mails, per mail address that is written to
     "explain": "30/minute",  # per user
+    "graphql": "600/minute",  # hundreds of what operations cost, per user, else per address
     "badge": "120/minute",  # of venues whose badge is not kept, per address
     "calendar": "10/minute",  # per calendar; of addresses at which none is, per caller's address
     "inbound": "20/minute",  # answers, per phone
@@ -214,6 +216,9 @@ RATE_LIMITS: dict[str, str] = {
     "webhook_test": "10/minute",  # per tenant
     **env.dict("RATE_LIMITS", default={}),
 }
+
+# Whether GraphQL tells its own schema, which is docs/schema.graphql, and suggests names.
+GRAPHQL_INTROSPECTION = env.bool("GRAPHQL_INTROSPECTION", default=not PRODUCTION)
 
 # So many proxies add the address they were called from; none is believed where there is none.
 PROXIES = env.int("PROXIES", default=0)
@@ -354,6 +359,11 @@ EVENT_TASKS: dict[str, str] = {
     "waitlist.converted": "waitlist.tasks.tell_positions",
     "waitlist.cancelled": "waitlist.tasks.tell_positions",
     "waitlist.auto_expired": "waitlist.tasks.tell_positions",
+    "venue.availability_improved": "waitlist.tasks.offer_vacancy",
+    # Of offers without a slot only.
+    "waitlist.hold_expired": "waitlist.tasks.offer_vacancy",
+    "waitlist.hold_declined": "waitlist.tasks.offer_vacancy",
+    "waitlist.hold_withdrawn": "waitlist.tasks.offer_vacancy",
     "block.created": "waitlist.tasks.withdraw_blocked_holds",
     "patient.updated": "waitlist.tasks.rerank_patient",
     "access.invited": "accounts.tasks.mail_invitations",
@@ -401,12 +411,14 @@ CELERY_BEAT_SCHEDULE = {
         # What runs often is worth nothing late: it expires before the next is due.
         ("waitlist", "expire_holds", timedelta(seconds=10), {"expire_seconds": 10}),
         ("waitlist", "fill_open_slots", timedelta(minutes=5), {"expire_seconds": 300}),
+        ("waitlist", "offer_vacancies", timedelta(minutes=5), {"expire_seconds": 300}),
         ("waitlist", "withdraw_blocked_holds", timedelta(minutes=5), {"expire_seconds": 300}),
         ("waitlist", "send_hold_reminders", timedelta(minutes=5), {"expire_seconds": 300}),
         ("waitlist", "tell_positions", timedelta(minutes=5), {"expire_seconds": 300}),
         ("waitlist", "expire_entries", timedelta(hours=1), {}),
         ("waitlist", "send_nudges", crontab(hour="10", minute="0"), {}),
         ("waitlist", "expire_nudges", crontab(hour="10", minute="0"), {}),
+        ("waitlist", "deactivate_breakers", crontab(hour="0", minute="0"), {}),
         ("waitlist", "rerank_queues", crontab(hour="3", minute="0"), {}),
         ("waitlist", "roll_up_metrics", crontab(minute="5"), {}),
         ("scheduling", "generate_slots", crontab(hour="1", minute="0"), {}),
@@ -421,6 +433,7 @@ CELERY_BEAT_SCHEDULE = {
         ("notifications", "relay_events", timedelta(seconds=5), {"expire_seconds": 5}),
         ("notifications", "retry_deliveries", timedelta(minutes=1), {"expire_seconds": 60}),
         ("notifications", "stream_events", timedelta(minutes=1), {"expire_seconds": 60}),
+        ("notifications", "prune", crontab(hour="4", minute="20"), {}),
         ("accounts", "mail_invitations", timedelta(minutes=1), {"expire_seconds": 60}),
         ("accounts", "prune_idempotency_keys", crontab(hour="4", minute="10"), {}),
         ("audit", "prune_job_runs", crontab(hour="4", minute="0"), {}),

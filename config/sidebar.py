@@ -41,6 +41,7 @@ GROUPS = (
             ("forward_to_inbox", "availability.rfpvenue"),
             ("event_note", "availability.venueavailability"),
             ("sensors", "availability.signal"),
+            ("electric_bolt", "waitlist.circuitbreaker"),
         ),
     ),
     (

@@ -10,6 +10,7 @@ from django.views.generic import RedirectView
 
 from accounts.views import UnknownView
 from config.api import DocsView, SchemaView
+from config.graphql import GraphqlView
 
 routes: list[Any] = [
     path("schema/", SchemaView.as_view(), name="schema"),
@@ -25,5 +26,6 @@ urlpatterns = [
     path("favicon.ico", RedirectView.as_view(url=lazy(static, str)("config/favicon.svg"))),
     path("admin/", admin.site.urls),
     path("api/v1/", include(routes)),
+    path("graphql/", GraphqlView.as_view(), name="graphql"),
     re_path("^api/", UnknownView.as_view(), name="unknown"),
 ]

@@ -19,6 +19,13 @@ class Failed(Exception):
         self.code = code
 
 
+class Away(Failed):
+    """The channel failed, not this message: no other would have been taken, until that passes."""
+
+    def __init__(self, *, code: str) -> None:
+        super().__init__(permanent=False, code=code)
+
+
 @dataclass(frozen=True, slots=True)
 class Content:
     """A rendered message. It is made when it is sent, and kept nowhere."""

@@ -5,7 +5,7 @@ from datetime import datetime
 import structlog
 
 from notifications import messages, preferences, recipients, senders, templates, throttles
-from notifications.channels import Failed
+from notifications.channels import Away, Failed
 from notifications.models import Message
 from waitlist.models import ACTIVE, Hold, WaitlistEntry
 
@@ -19,8 +19,15 @@ OF_AN_ENTRY = {"waitlist.still_interested", "waitlist.position_changed"}
 def deliver(*, message: Message, now: datetime) -> str:
     """Send a claimed message and note the outcome; return it, a word to count.
 
+    It is `away` when the channel failed and not the message, which is noted as any failure.
+
     Runs outside of any transaction: a message may be sent and its outcome lost, and is sent again.
+    Who it is for may have been erased, or have another address, since it was claimed.
     """
+    claimed = messages.read_claimed(message=message)
+    if claimed is None:
+        return "lost"
+    message = claimed
     reason = refusal(message=message, now=now)
     if reason:
         messages.suppress(message=message, reason=reason, now=now)
@@ -37,6 +44,8 @@ def deliver(*, message: Message, now: datetime) -> str:
         again = messages.note_failure(
             message=message, permanent=failed.permanent, code=failed.code, now=now
         )
+        if isinstance(failed, Away):
+            return "away"
         return "retried" if again else "failed"
     messages.note_sent(message=message, provider_message_id=provider_message_id, now=now)
     return "sent"
@@ -48,6 +57,8 @@ def refusal(*, message: Message, now: datetime) -> str:
         return "channel_off"
     if message.deadline is not None and message.deadline <= now:
         return "too_late"
+    if reason := recipients.refusal(message=message):
+        return reason
     if message.kind in OF_A_HOLD and not _is_live(message=message):
         return "closed"
     if message.kind in OF_AN_ENTRY and not _is_active(message=message):

@@ -2,18 +2,29 @@
 
 from email.mime.text import MIMEText
 from email.utils import parseaddr
-from smtplib import SMTPException, SMTPRecipientsRefused, SMTPResponseException, SMTPSenderRefused
+from http import HTTPStatus
+from smtplib import (
+    SMTPAuthenticationError,
+    SMTPConnectError,
+    SMTPException,
+    SMTPHeloError,
+    SMTPRecipientsRefused,
+    SMTPResponseException,
+)
 
 from anymail.exceptions import AnymailError, AnymailRecipientsRefused, AnymailRequestsAPIError
+from anymail.message import AnymailMessage
 from django.conf import settings
-from django.core.mail import EmailMessage
 
-from notifications import calendars, unsubscribes
-from notifications.channels import Content, Failed
+from notifications import calendars, reports, unsubscribes
+from notifications.channels import Away, Content, Failed
 from notifications.models import Message
 from scheduling.models import Appointment
 
-TOO_MANY = 429
+CLOSING = 421  # the server takes nothing from anybody
+# Refusals of us, not of a recipient: they end when somebody sees to them, or by themselves.
+OURS = (SMTPConnectError, SMTPHeloError, SMTPAuthenticationError)
+REFUSING = {HTTPStatus.UNAUTHORIZED, HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
 
 
 def send(*, message: Message, address: str, content: Content) -> str:
@@ -30,8 +41,8 @@ def send(*, message: Message, address: str, content: Content) -> str:
     return str(getattr(status, "message_id", None) or mail.extra_headers["Message-ID"])
 
 
-def write(*, message: Message, address: str, content: Content) -> EmailMessage:
-    """Write the mail.
+def write(*, message: Message, address: str, content: Content) -> AnymailMessage:
+    """Write the mail. A provider's reports give our id of it back.
 
     One about the waitlist can be unsubscribed from with one click (RFC 8058), one about an
     appointment says it to calendar programs, too.
@@ -43,11 +54,12 @@ def write(*, message: Message, address: str, content: Content) -> EmailMessage:
             "List-Unsubscribe": f"<{unsubscribes.url(message=message)}>",
             "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
         }
-    mail = EmailMessage(
+    mail = AnymailMessage(
         subject=" ".join(content.subject.split()),
         body=content.body,
         to=[address],
         headers=headers,
+        metadata={reports.MESSAGE: str(message.pk)},
     )
     if message.appointment is not None and message.kind.startswith("appointment."):
         mail.attach(_for_calendar(appointment=message.appointment))
@@ -64,15 +76,22 @@ def _for_calendar(*, appointment: Appointment) -> MIMEText:
 
 
 def _failure(error: Exception) -> Failed:
-    """Say whether it would come again, by the status of SMTP or HTTP."""
+    """Say whether it would come again, and whose fault it is, by the status of SMTP or HTTP."""
     if isinstance(error, SMTPRecipientsRefused):
         codes = {code for code, _ in error.recipients.values()}
+        if codes == {CLOSING}:
+            return Away(code=f"smtp_{CLOSING}")
         return Failed(permanent=min(codes, default=500) >= 500, code="address_refused")
     if isinstance(error, AnymailRecipientsRefused):
         return Failed(permanent=True, code="address_refused")
-    if isinstance(error, SMTPSenderRefused | SMTPResponseException):
-        return Failed(permanent=500 <= error.smtp_code < 600, code=f"smtp_{error.smtp_code}")
+    if isinstance(error, SMTPResponseException):
+        code = f"smtp_{error.smtp_code}"
+        if isinstance(error, OURS) or error.smtp_code == CLOSING:
+            return Away(code=code)
+        return Failed(permanent=500 <= error.smtp_code < 600, code=code)
     if isinstance(error, AnymailRequestsAPIError) and error.status_code:
         status = error.status_code
-        return Failed(permanent=400 <= status < 500 and status != TOO_MANY, code=f"http_{status}")
-    return Failed(permanent=False, code="unreachable")
+        if status in REFUSING or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            return Away(code=f"http_{status}")
+        return Failed(permanent=status >= HTTPStatus.BAD_REQUEST, code=f"http_{status}")
+    return Away(code="unreachable")

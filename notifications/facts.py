@@ -10,6 +10,7 @@ from django.conf import settings
 from django.utils import formats, translation
 
 from audit.models import Event
+from availability.models import Rfp
 from notifications import nudges, recipients
 from notifications.models import Channel, Message
 from scheduling.models import Appointment, Provider, Service, Slot
@@ -72,6 +73,14 @@ class Facts:
         """What it is for."""
         entry = self.message.entry
         return (self.place.service if self.place else None) or (entry.service if entry else None)
+
+    @property
+    def rfp(self) -> Rfp | None:
+        """The RFP that an organizer's entry was converted to, else the one it waits with."""
+        entry = self.message.entry
+        if entry is None or entry.rfp_venue is None:
+            return None
+        return entry.converted_rfp or entry.rfp_venue.rfp
 
     @property
     def duration(self) -> timedelta | None:
@@ -138,6 +147,12 @@ def _organizer(facts: Facts) -> str:
     return entry.organizer.name if entry and entry.organizer else ""
 
 
+def _rfp_url(facts: Facts) -> str:
+    rfp = facts.rfp
+    path = f"organizations/{rfp.tenant_id}/rfps/{rfp.pk}" if rfp else ""
+    return f"{settings.SITE_URL}/api/v1/{path}" if path else ""
+
+
 VALUES: Mapping[str, Callable[[Facts], str]] = {
     "patient_name": lambda facts: recipients.of(message=facts.message).name,
     "provider_name": lambda facts: facts.provider.name if facts.provider else "",
@@ -155,9 +170,8 @@ VALUES: Mapping[str, Callable[[Facts], str]] = {
     "nudge_url": _nudge_url,
     "position": _position,
     "organizer_name": _organizer,
-    # Requests for proposals come with venues.
-    "rfp_title": lambda facts: "",
-    "rfp_url": lambda facts: "",
+    "rfp_title": lambda facts: facts.rfp.title if facts.rfp else "",
+    "rfp_url": _rfp_url,
 }
 # Other spellings that are understood: `patientName`.
 ALIASES: Mapping[str, str] = {

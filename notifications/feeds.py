@@ -6,8 +6,9 @@ from datetime import datetime
 from typing import Any
 
 from django.conf import settings
-from django.db.models import QuerySet
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 
+from accounts.models import Membership
 from accounts.roles import Caller, Role
 from notifications.models import CalendarFeed
 from scheduling import callers
@@ -45,6 +46,15 @@ def find(*, token: str) -> CalendarFeed | None:
     role = Role.PATIENT if feed.patient_id else Role.PROVIDER
     caller = callers.find(user_id=feed.user_id, tenant_id=feed.tenant_id, role=role)
     return feed if caller and caller.patient_id == feed.patient_id else None
+
+
+def prune() -> int:
+    """Delete the feeds of those who are not what they were; return how many. `find` finds none."""
+    provider = Membership.objects.filter(
+        user=OuterRef("user"), tenant=OuterRef("tenant"), role=Membership.Role.PROVIDER
+    )
+    gone = Q(patient__isnull=False) & ~Q(patient__user=F("user"))
+    return CalendarFeed.objects.filter(gone | Q(~Exists(provider), patient=None)).delete()[0]
 
 
 def _digest(*, token: str) -> str:

@@ -6,6 +6,7 @@ patients, and of several tenants: one number is texted for all of them, and who 
 their offers on it anyway.
 """
 
+import hashlib
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from uuid import UUID
@@ -37,7 +38,7 @@ def take(
     """
     inbound, is_new = InboundMessage.objects.get_or_create(
         channel=channel,
-        provider_message_id=provider_message_id,
+        digest=hashlib.sha256(provider_message_id.encode()).hexdigest(),
         defaults={"outcome": Outcome.UNCLEAR, "at": now},
     )
     if not is_new:

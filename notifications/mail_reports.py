@@ -8,6 +8,7 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.utils.module_loading import import_string
 
+from notifications import reports
 from notifications.reports import Report
 
 # Those of `settings.EMAIL_PROVIDER` that report; Amazon SES does so through its SNS.
@@ -56,10 +57,12 @@ def read(*, request: HttpRequest) -> Iterator[Report]:
         raise Unreadable from error
     for event in events:
         if event.message_id:
+            ours = (event.metadata or {}).get(reports.MESSAGE, "")
             yield Report(
                 provider_message_id=str(event.message_id),
                 delivered=OUTCOMES.get(event.event_type),
                 code=f"mail_{event.reject_reason or event.event_type}",
+                message_id=reports.message_id(text=str(ours)),
             )
 
 

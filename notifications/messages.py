@@ -33,10 +33,7 @@ class NotFailed(Refused):
 
 @transaction.atomic
 def claim(*, channel: str, now: datetime, limit: int) -> Sequence[Message]:
-    """Take at most `limit` messages that are due, with all that rendering them reads.
-
-    Locks message.
-    """
+    """Take at most `limit` messages that are due. Locks message."""
     rows = sql.run(
         app="notifications",
         name="claim_messages",
@@ -48,15 +45,22 @@ def claim(*, channel: str, now: datetime, limit: int) -> Sequence[Message]:
             "limit": limit,
         },
     )
-    claimed = Message.objects.filter(pk__in=[id for (id,) in rows])
-    return list(to_render(found=claimed).order_by("seq", "pk"))
+    return list(Message.objects.filter(pk__in=[id for (id,) in rows]).order_by("seq", "pk"))
+
+
+def read_claimed(*, message: Message) -> Message | None:
+    """Return a claimed message as it is now, with all that rendering it reads.
+
+    None if the claim is lost, or the message went with its user.
+    """
+    return to_render(found=Message.objects.filter(_claimed(message=message))).first()
 
 
 def to_render(*, found: QuerySet[Message]) -> QuerySet[Message]:
     """Read with messages all that rendering them reads."""
     return found.select_related(
         "tenant", "facility", "patient", "user", "entry__service", "entry__provider",
-        "entry__organizer",
+        "entry__organizer", "entry__rfp_venue__rfp", "entry__converted_rfp",
         "hold__slot__provider", "hold__slot__service", "appointment__provider",
         "appointment__service", "appointment__facility", "appointment__patient",
     )  # fmt: skip
@@ -185,6 +189,15 @@ def note_taken(*, channel: str, message_id: UUID, provider_message_id: str, now:
         reason="",
     )
     return bool(noted)
+
+
+def forget() -> int:
+    """Forget the providers' ids of messages to who was erased while they were sent.
+
+    Those noted before went with the patient. Return how many. Locks message.
+    """
+    theirs = Message.objects.filter(patient__erased_at__isnull=False)
+    return theirs.exclude(provider_message_id="").update(provider_message_id="")
 
 
 @transaction.atomic

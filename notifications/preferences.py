@@ -6,8 +6,9 @@ from uuid import UUID
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 
+from accounts.models import Membership
 from notifications.models import Channel, Message, Preference
 
 FIELDS = ("waitlist_reminders", "email", "sms", "whatsapp")
@@ -61,3 +62,9 @@ def refusal(*, message: Message) -> str:
     if not wants.waitlist_reminders and message.kind.startswith("waitlist."):
         return "unsubscribed"
     return "" if getattr(wants, message.channel) else "not_wanted"
+
+
+def prune() -> int:
+    """Delete what those wanted who work for the tenant no longer; return how many."""
+    member = Membership.objects.filter(user=OuterRef("user"), tenant=OuterRef("tenant"))
+    return Preference.objects.filter(~Exists(member), patient=None).delete()[0]

@@ -6,6 +6,8 @@ from uuid import UUID
 
 from notifications import messages
 
+MESSAGE = "message"  # under which a provider of mail keeps our id of one
+
 
 @dataclass(frozen=True, slots=True)
 class Report:

@@ -11,7 +11,7 @@ from twilio.base.exceptions import TwilioException
 from twilio.http.http_client import TwilioHttpClient
 from twilio.rest import Client
 
-from notifications.channels import Content, Failed
+from notifications.channels import Away, Content, Failed
 from notifications.models import Message
 
 TWILIO = "https://api.twilio.com"
@@ -51,7 +51,7 @@ def send(*, message: Message, address: str, content: Content) -> str:
             **{"messaging_service_sid" if service else "from_": sender},
         )
     except RequestException as error:
-        raise Failed(permanent=False, code="unreachable") from error
+        raise Away(code="unreachable") from error
     except TwilioException as error:
         raise _failure(error) from error
     return str(sent.sid)
@@ -61,10 +61,9 @@ def _failure(error: Exception) -> Failed:
     """Say whether it would come again, by the status and Twilio's code."""
     status, code = getattr(error, "status", 0), getattr(error, "code", None)
     refused = HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR
-    return Failed(
-        permanent=refused and status not in OURS and code != QUEUE_FULL,
-        code=f"twilio_{code or status}",
-    )
+    name = f"twilio_{code or status}"
+    of_it = refused and status not in OURS and code != QUEUE_FULL
+    return Failed(permanent=True, code=name) if of_it else Away(code=name)
 
 
 @cache

@@ -5,14 +5,23 @@ from celery import current_app, shared_task
 from django.core.cache import cache
 
 from audit import clock, events
-from notifications import deliveries, messages, relay, stream, webhook_deliveries, webhooks
+from notifications import (
+    deliveries,
+    feeds,
+    messages,
+    preferences,
+    relay,
+    stream,
+    webhook_deliveries,
+    webhooks,
+)
 
 LIMIT = 5000
 STREAMED = 1000  # events in one batch
 BATCH = 20  # with what one may take to be sent, less than a claim lasts
 FAILURES = 3  # in a row, after which a channel rests
 REST = 60  # seconds
-TURN = 15  # seconds, after which one receiver gives way to what waits for a worker
+TURN = 15  # seconds, after which one channel or receiver gives way to what waits for a worker
 
 
 @shared_task
@@ -45,13 +54,17 @@ def retry_deliveries() -> dict[str, int]:
 def send_messages(channel: str) -> dict[str, int]:
     """At once when something was queued on a channel, and with the sweep: send what is due.
 
-    A channel that fails several times in a row rests a while, so that one whose provider is away
-    takes no worker from the others.
+    A channel that is away several times in a row rests a while, so that it takes no worker from
+    the others; a message that is not taken tires no channel. After its turn, what is left waits in
+    the queue behind all others.
     """
     counts: dict[str, int] = {}
     rests = f"notifications.rests.{channel}"
-    failures = 0
+    failures, end = 0, time.monotonic() + TURN
     while not cache.get(rests):
+        if time.monotonic() >= end:
+            send_messages.apply_async(args=(channel,), expires=REST)
+            break
         claimed = messages.claim(channel=channel, now=clock.now(), limit=BATCH)
         if not claimed:
             break
@@ -61,7 +74,7 @@ def send_messages(channel: str) -> dict[str, int]:
                 continue
             outcome = deliveries.deliver(message=message, now=clock.now())
             counts[outcome] = counts.get(outcome, 0) + 1
-            failures = failures + 1 if outcome == "retried" else 0
+            failures = failures + 1 if outcome == "away" else 0
         if failures >= FAILURES:
             cache.set(rests, True, timeout=REST - 5)  # over when the next sweep comes
     return counts
@@ -107,3 +120,14 @@ def stream_events() -> dict[str, int]:
                 stream_events.apply_async(expires=REST)
                 break
     return {"events": total}
+
+
+@shared_task
+def prune() -> dict[str, int]:
+    """Beat, daily: what is of no use to anybody any longer."""
+    return {
+        "webhook_deliveries": webhook_deliveries.prune(now=clock.now()),
+        "preferences": preferences.prune(),
+        "calendar_feeds": feeds.prune(),
+        "provider_ids": messages.forget(),
+    }

@@ -40,13 +40,7 @@ class Text:
 def render(*, message: Message, now: datetime) -> Content:
     """Write what a message says, at `now`."""
     language = recipients.of(message=message).language
-    text = find(
-        tenant_id=message.tenant_id,
-        facility_id=message.facility_id,
-        kind=message.kind,
-        channel=message.channel,
-        language=language,
-    )
+    text = find(message=message, language=language)
     facts = Facts(message=message, language=language, now=now)
     written = fill(text=text, value=lambda name: VALUES[name](facts))
     return replace(written, facts=facts)
@@ -57,21 +51,32 @@ def preview(*, text: Text, channel: str, language: str) -> Content:
     return fill(text=text, value=lambda name: sample(name=name, channel=channel, language=language))
 
 
-def find(
-    *, tenant_id: UUID, facility_id: UUID | None, kind: str, channel: str, language: str
-) -> Text:
+def find(*, message: Message, language: str) -> Text:
     """Look a text up: the facility's, else the tenant's, else the one that is shipped."""
     own = Template.objects.filter(
-        Q(facility=facility_id) | Q(facility=None),
-        tenant=tenant_id,
-        kind=kind,
-        channel=channel,
+        Q(facility=message.facility_id) | Q(facility=None),
+        tenant=message.tenant_id,
+        kind=message.kind,
+        channel=message.channel,
         language=language,
     )
     found = own.order_by(F("facility").asc(nulls_last=True)).first()
     if found is not None:
         return Text(found.subject, found.body)
-    return shipped(kind=kind, channel=channel, language=language)
+    return shipped(kind=told_as(message=message), channel=message.channel, language=language)
+
+
+def told_as(*, message: Message) -> str:
+    """Return the kind whose text is shipped for a message: some are told organizers otherwise."""
+    other = message.kind.replace("waitlist.", "organizer.")
+    entry = message.entry
+    is_other = entry is not None and entry.organizer_id is not None and other in to_organizers()
+    return other if is_other else message.kind
+
+
+def to_organizers() -> frozenset[str]:
+    """Return as what organizers are told kinds that have other words for them."""
+    return frozenset(f"organizer.{name}" for name in _texts(language="en")["organizer"])
 
 
 def shipped(*, kind: str, channel: str, language: str) -> Text:

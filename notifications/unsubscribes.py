@@ -15,13 +15,14 @@ from accounts.models import User
 from audit.errors import Refused
 from notifications import preferences
 from notifications.models import Message, Preference
+from scheduling import patients
 from scheduling.models import Patient
 
 SALT = "notifications.unsubscribe"
 
 
 class BadLink(Refused):
-    """The link is not one of ours."""
+    """The link is not one of ours, or that of somebody who is gone."""
 
     code = "not_found"
 
@@ -33,6 +34,7 @@ class Subscriber:
     tenant_id: UUID
     patient_id: UUID | None
     user_id: UUID | None
+    language: str
 
 
 def sign(*, message: Message) -> str:
@@ -50,35 +52,27 @@ def url(*, message: Message) -> str:
 def read(*, token: str) -> Subscriber:
     """Return whom a token names.
 
-    :raises BadLink: if it is not one of ours.
+    :raises BadLink: if it is not one of ours, or they are not there any longer.
     """
     try:
         tenant, whose, person = signing.loads(token, salt=SALT)
     except signing.BadSignature:
-        raise BadLink("There is nothing to unsubscribe from with this link.") from None
-    patient = UUID(person) if whose == "p" else None
-    return Subscriber(UUID(tenant), patient, None if patient else UUID(person))
-
-
-def language(*, subscriber: Subscriber) -> str:
-    """Return the language of whom a link names; nothing of who is not there any longer."""
-    whose = subscriber.patient_id or subscriber.user_id
-    assert whose is not None
+        tenant = whose = person = None
     known: QuerySet[Patient] | QuerySet[User] = (
-        Patient.objects.filter(pk=whose) if subscriber.patient_id else User.objects.filter(pk=whose)
+        patients.known() if whose == "p" else User.objects.all()
     )
-    return known.values_list("language", flat=True).first() or ""
+    language = known.filter(pk=person).values_list("language", flat=True).first()
+    if language is None:
+        raise BadLink("There is nothing to unsubscribe from with this link.")
+    patient = UUID(person) if whose == "p" else None
+    return Subscriber(UUID(tenant), patient, None if patient else UUID(person), language)
 
 
-def unsubscribe(*, token: str) -> Preference:
-    """Send them no more messages about the waitlist; what is booked they are told still.
-
-    :raises BadLink: if the token is not one of ours.
-    """
-    whose = read(token=token)
+def unsubscribe(*, subscriber: Subscriber) -> Preference:
+    """Send them no more messages about the waitlist; what is booked they are told still."""
     return preferences.change(
-        tenant_id=whose.tenant_id,
-        patient_id=whose.patient_id,
-        user_id=whose.user_id,
+        tenant_id=subscriber.tenant_id,
+        patient_id=subscriber.patient_id,
+        user_id=subscriber.user_id,
         changes={"waitlist_reminders": False},
     )

@@ -6,7 +6,7 @@ no other waits for it. A sender that is killed leaves its claim to lapse; what i
 with the same id.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db import transaction
@@ -20,6 +20,7 @@ from notifications.outbound import Answer
 PENDING = WebhookDelivery.Status.PENDING
 FAILED = WebhookDelivery.Status.FAILED
 RETRIED = {PENDING, FAILED}
+KEEP = timedelta(days=30)
 
 
 class NotFailed(Refused):
@@ -112,6 +113,13 @@ def dismiss(*, tenant_id: UUID, delivery_id: UUID) -> WebhookDelivery:
     )
     delivery.refresh_from_db()
     return delivery
+
+
+def prune(*, now: datetime) -> int:
+    """Delete what was delivered, or put aside, more than `KEEP` ago; return how many."""
+    ended = [WebhookDelivery.Status.DELIVERED, WebhookDelivery.Status.DISMISSED]
+    found = WebhookDelivery.objects.filter(status__in=ended, updated_at__lt=now - KEEP)
+    return found.delete()[0]
 
 
 def of(*, endpoint: WebhookEndpoint) -> QuerySet[WebhookDelivery]:

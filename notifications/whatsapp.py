@@ -23,7 +23,7 @@ from pywa.types.callback import Button
 from pywa.types.templates import BaseParams, BodyText, QuickReplyButton, TemplateLanguage
 
 from notifications import replies, templates
-from notifications.channels import Content, Failed
+from notifications.channels import Away, Content, Failed
 from notifications.facts import VALUES, Facts
 from notifications.models import Channel, InboundMessage, Message
 from notifications.words import Meaning
@@ -33,7 +33,10 @@ WINDOW = timedelta(hours=24)
 MAX_TEXT = 4096
 MAX_TEXT_WITH_BUTTONS = 1024
 ANSWERABLE = {"waitlist.hold_offered", "waitlist.hold_reminded"}
-NAMES = {"waitlist.hold_reminded": "waitlist_hold_reminder"}
+NAMES = {
+    "waitlist.hold_reminded": "waitlist_hold_reminder",
+    "organizer.hold_reminded": "organizer_hold_reminder",
+}
 LANGUAGES: Mapping[str, TemplateLanguage] = {
     "en": TemplateLanguage.ENGLISH,
     "es": TemplateLanguage.SPANISH,
@@ -44,6 +47,7 @@ LANGUAGES: Mapping[str, TemplateLanguage] = {
 # payment (two), certificate, maintenance, generic.
 PASSING = {131000, 131005, 131016, 131042, 131044, 131045, 131057, 135000}
 BAD_PARAMETER = 100
+TOO_MANY_TO_ONE = 131056  # for one phone, which passes
 
 
 def send(*, message: Message, address: str, content: Content) -> str:
@@ -63,7 +67,7 @@ def send(*, message: Message, address: str, content: Content) -> str:
                 pass
         return _send_template(message=message, address=address, facts=facts)
     except httpx.HTTPError as error:
-        raise Failed(permanent=False, code="unreachable") from error
+        raise Away(code="unreachable") from error
     except WhatsAppError as error:
         raise _failure(error) from error
 
@@ -76,7 +80,7 @@ def reply(*, address: str, text: str) -> None:
     try:
         _wa().send_message(to=_digits(address), text=text[:MAX_TEXT])
     except httpx.HTTPError as error:
-        raise Failed(permanent=False, code="unreachable") from error
+        raise Away(code="unreachable") from error
     except WhatsAppError as error:
         raise _failure(error) from error
 
@@ -105,7 +109,7 @@ def button(*, meaning: Meaning, hold_id: UUID) -> str:
 
 def _send_text(*, message: Message, address: str, facts: Facts, text: str) -> str:
     buttons = None
-    if message.kind in ANSWERABLE and message.hold_id:
+    if templates.told_as(message=message) in ANSWERABLE and message.hold_id:
         text = text[:MAX_TEXT_WITH_BUTTONS]
         buttons = [
             Button(
@@ -121,14 +125,13 @@ def _send_text(*, message: Message, address: str, facts: Facts, text: str) -> st
 
 
 def _send_template(*, message: Message, address: str, facts: Facts) -> str:
-    text = templates.shipped(
-        kind=message.kind, channel=Channel.WHATSAPP, language=facts.language
-    ).body
+    kind = templates.told_as(message=message)
+    text = templates.shipped(kind=kind, channel=Channel.WHATSAPP, language=facts.language).body
     names = dict.fromkeys(templates.PLACEHOLDER.findall(text))
     # Neither a line break nor nothing is taken for a value.
     values = {name: " ".join(VALUES[name](facts).split()) or "–" for name in names}
     params: list[BaseParams] = [BodyText.params(**values)] if values else []
-    if message.kind in ANSWERABLE and message.hold_id:
+    if kind in ANSWERABLE and message.hold_id:
         params += [
             QuickReplyButton.params(
                 callback_data=button(meaning=meaning, hold_id=message.hold_id), index=index
@@ -137,7 +140,7 @@ def _send_template(*, message: Message, address: str, facts: Facts) -> str:
         ]
     sent = _wa().send_template(
         to=_digits(address),
-        name=template_name(kind=message.kind),
+        name=template_name(kind=kind),
         language=LANGUAGES[facts.language],
         params=params,
         tracker=str(message.pk),
@@ -154,9 +157,10 @@ def _failure(error: WhatsAppError) -> Failed:
     of_it = isinstance(error, SendMessageError | AccountRestrictedFromCountry)
     of_it = (of_it and error.code not in PASSING) or error.code == BAD_PARAMETER
     away = (error.status_code or 0) >= HTTPStatus.INTERNAL_SERVER_ERROR
-    return Failed(
-        permanent=of_it and not away and not error.is_transient, code=f"whatsapp_{error.code}"
-    )
+    code = f"whatsapp_{error.code}"
+    if away or not (of_it or error.code == TOO_MANY_TO_ONE):
+        return Away(code=code)
+    return Failed(permanent=of_it and not error.is_transient, code=code)
 
 
 def _wa() -> WhatsApp:

@@ -10,14 +10,14 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Case, Exists, OuterRef, Q, QuerySet, When
+from django.db.models import Case, Exists, F, OuterRef, Q, QuerySet, Subquery, When
 
 from audit import events, sql
 from audit.errors import NotFound, Refused
 from audit.events import Actor
 from audit.models import Event
 from scheduling import patients
-from scheduling.models import Slot, TimeBlock
+from scheduling.models import Service, Slot, TimeBlock
 
 RESERVATION = timedelta(minutes=10)
 MAX_RESERVED = 3  # by one patient at a time
@@ -152,6 +152,18 @@ def bookable(*, rows: QuerySet[Slot], now: datetime) -> QuerySet[Slot]:
     # which may hold each slot of a provider against each claim of theirs.
     is_free = Case(When(Exists(claims) | Exists(blocks), then=False), default=True)
     return coming.filter(is_free)
+
+
+def taking(*, rows: QuerySet[Slot], service_id: UUID) -> QuerySet[Slot]:
+    """Narrow slots to those of a service, and those of none whose period its duration fits."""
+    service = Service.objects.filter(pk=service_id)
+    fits = Q(
+        service__isnull=True,
+        tenant=Subquery(service.values("tenant")),
+        length__gte=Subquery(service.values("duration")),
+    )
+    found = rows.alias(length=F("period__endswith") - F("period__startswith"))
+    return found.filter(Q(service=service_id) | fits)
 
 
 def move(*, slot: Slot, to: Slot.Status, **columns: Any) -> None:

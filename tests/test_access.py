@@ -117,7 +117,14 @@ def make_place() -> Place:
     }
     scene = set_scene(venue=open_venue(tenant=tenant), organizer=organizers)
     sent = scene.send()
+    refused = scene.asked("unavailable")
     rows |= {
+        "organization-waitlist": entries.join_venue(
+            rfp_venue_id=refused.pk,
+            organizer_id=organizers.pk,
+            actor=SYSTEM,
+            now=clock.now(),
+        ),
         "organization": organizers,
         "venue": scene.venue,
         "rfp": sent,

@@ -5,16 +5,19 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 
 from accounts import rows
-from accounts.models import Tenant, User
+from accounts.models import User
 from audit import events, locks, sql
 from audit.errors import NotFound, Refused, check_version
 from audit.events import Actor
+from availability import rfps
+from availability.models import RfpVenue
 from scheduling import patients, slots
 from scheduling.models import Facility
 from waitlist import holds, queues, ranking
@@ -31,6 +34,13 @@ REASONS = (
 )
 # Those that somebody who waits may give themselves; the others are the team's findings.
 OWN_REASONS = frozenset({"no_longer_needed", "booked_elsewhere", "other"})
+# Those of organizers.
+ORGANIZER_REASONS = (
+    ("no_longer_needed", "It is no longer needed"),
+    ("found_alternative", "Found another venue"),
+    ("declined_offer", "The offer was declined"),
+    ("other", "Another reason"),
+)
 
 
 class AlreadyWaiting(Refused):
@@ -51,6 +61,12 @@ class OrganizersOnly(Refused):
     code = "organizers_only"
 
 
+class NotUnavailable(Refused):
+    """The venue did not answer the RFP that it has no room, so there is nothing to wait for."""
+
+    code = "not_unavailable"
+
+
 class TooManyEntries(Refused):
     """The requester has as many active entries as the policy allows."""
 
@@ -67,48 +83,81 @@ class EntryClosed(Refused):
 def join(
     *,
     facility_id: UUID,
+    patient_id: UUID | None,
     actor: Actor,
     now: datetime,
-    patient_id: UUID | None = None,
-    organizer_id: UUID | None = None,
     wishes: Mapping[str, Any] | None = None,
 ) -> WaitlistEntry:
-    """Let a patient of the facility's tenant wait at a facility, or an organizer at a venue.
+    """Let a patient of the facility's tenant wait there.
 
     `wishes` are columns of the entry, see `wishes.apply`. Locks queue, patient.
 
     :raises NotFound: naming the id that is not there, or is another tenant's.
-    :raises ValidationError: naming each wish with a bad value.
+    :raises ValidationError: naming each wish with a bad value, or `patient` if nobody is meant.
     :raises OrganizersOnly, QueueClosed, QueueFull, AlreadyWaiting, TooManyEntries: see there.
     """
     queue = queues.lock(facility_id=facility_id)
-    is_venue = queue.facility.kind == Facility.Kind.VENUE
     # First of all: a place of their own in that queue, or that it is full, would tell its owner how
     # many organizers wait.
-    if is_venue and patient_id is not None:
+    if queue.facility.kind == Facility.Kind.VENUE:
         raise OrganizersOnly(f"Organizers wait at {facility_id}, not patients.", field="facility")
     queues.check_open(queue=queue)
+    if patient_id is None:
+        raise ValidationError({"patient": "Say who waits."})
+    patient = rows.lock(rows=patients.known().filter(tenant=queue.tenant_id), id=patient_id)
+    entry = WaitlistEntry(
+        facility_id=facility_id, tenant_id=queue.tenant_id, patient=patient, joined_at=now
+    )
+    return _join(entry=entry, wishes=wishes or {}, queue=queue, actor=actor)
+
+
+@transaction.atomic
+def join_venue(
+    *, rfp_venue_id: UUID, organizer_id: UUID, actor: Actor, now: datetime
+) -> WaitlistEntry:
+    """Let an organizer wait at a venue that answered their RFP that it has no room.
+
+    Their dates are copied; all else stays in the RFP, which does not change once it is sent.
+    Locks queue, organizer.
+
+    :raises NotFound: if there is no such copy of an RFP of theirs.
+    :raises ValidationError: naming a date that is over.
+    :raises NotUnavailable, QueueClosed, QueueFull, AlreadyWaiting, TooManyEntries: see there.
+    """
+    theirs = RfpVenue.objects.select_related("rfp", "facility").filter(tenant=organizer_id)
+    source = rows.find(rows=theirs, id=rfp_venue_id, field="source_rfp_venue")
+    queue = queues.lock(facility_id=source.facility_id)
+    # The one entry that crosses tenants, so never the owner's own.
+    if queue.tenant_id == organizer_id:
+        raise NotFound("source_rfp_venue", rfp_venue_id)
+    queues.check_open(queue=queue)
+    organizer = rfps.lock_organizer(organizer_id=organizer_id)
+    answer = RfpVenue.Status.RESPONDED, RfpVenue.Response.UNAVAILABLE
+    if (source.status, source.response) != answer:
+        raise NotUnavailable(f"Venue {source.facility_id} did not answer that it has no room.")
+    entry = WaitlistEntry(
+        facility_id=source.facility_id,
+        tenant_id=organizer_id,
+        organizer=organizer,
+        rfp_venue=source,
+        joined_at=now,
+    )
+    dates = wishing.of_rfp(rfp=source.rfp, zone=ZoneInfo(source.facility.timezone))
+    return _join(entry=entry, wishes=dates, queue=queue, actor=actor)
+
+
+def _join(
+    *, entry: WaitlistEntry, wishes: Mapping[str, Any], queue: Queue, actor: Actor
+) -> WaitlistEntry:
+    """Let a locked requester wait in a locked queue."""
+    facility_id, now = entry.facility_id, entry.joined_at
     policy = WaitlistPolicy.objects.get(facility=facility_id)
-    entry = WaitlistEntry(facility_id=facility_id, joined_at=now)
-    patient = None
-    if (patient_id is None) == (organizer_id is None):
-        raise ValidationError({"patient": "Say who waits: a patient or an organizer."})
-    if patient_id is not None:
-        known = patients.known().filter(tenant=queue.tenant_id)
-        patient = rows.lock(rows=known, id=patient_id)
-        entry.patient, entry.tenant_id = patient, queue.tenant_id
-    if organizer_id is not None:
-        # The one entry that crosses tenants, so never the owner's own.
-        if not is_venue or queue.tenant_id == organizer_id:
-            raise NotFound("facility", facility_id)
-        entry.organizer = _lock_organizer(organizer_id=organizer_id)
-        entry.tenant_id = entry.organizer.pk
-    wishing.apply(entry=entry, changes=wishes or {}, queue=queue, policy=policy, patient=patient)
+    wishing.apply(entry=entry, changes=wishes, queue=queue, policy=policy, patient=entry.patient)
     if entry.expires_at <= now:
         raise ValidationError({"latest": "This time is over."})
     waiting = WaitlistEntry.objects.filter(ACTIVE)
     here = waiting.filter(facility=facility_id)
-    mine = waiting.filter(tenant=entry.tenant_id, patient=patient, organizer=entry.organizer)
+    mine = waiting.filter(tenant=entry.tenant_id, patient=entry.patient, organizer=entry.organizer)
     if _reached(limit=policy.max_queue_size, entries=here):
         raise QueueFull(f"The waitlist of {facility_id} is full.", field="facility")
     if _reached(limit=policy.max_active_per_requester, entries=mine):
@@ -136,12 +185,15 @@ def update(
 
     Locks queue, slot, hold, entry.
 
-    :raises NotFound, ValidationError, AlreadyWaiting: as `join`.
+    :raises NotFound, ValidationError, AlreadyWaiting: as `join`; also invalid is any wish of an
+        organizer, since theirs are copied from their RFP.
     :raises EntryClosed: if it has ended.
     :raises Stale: if its version is not the wanted one.
     """
     entry = lock_active(entry_id=entry_id)
     check_version(version=entry.version, wanted=version)
+    if entry.organizer_id is not None and wishes:
+        raise ValidationError(dict.fromkeys(wishes, "This is as the RFP says."))
     policy = WaitlistPolicy.objects.get(facility=entry.facility_id)
     queue = Queue.objects.get(pk=entry.facility_id)
     visited, ended = entry.any_facility, entry.expires_at
@@ -326,14 +378,6 @@ def can_join(*, facility_id: UUID) -> bool:
 
 def _reached(*, limit: int | None, entries: QuerySet[WaitlistEntry]) -> bool:
     return limit is not None and entries.count() >= limit
-
-
-def _lock_organizer(*, organizer_id: UUID) -> Tenant:
-    found = Tenant.objects.select_for_update(no_key=True)
-    organizer = found.filter(pk=organizer_id, kind=Tenant.Kind.ORGANIZER).first()
-    if organizer is None:
-        raise NotFound("organizer", organizer_id)
-    return organizer
 
 
 def _save(*, entry: WaitlistEntry) -> None:

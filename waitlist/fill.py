@@ -81,7 +81,7 @@ def fill(*, facility_id: UUID, now: datetime) -> Filled:
     if not locks.try_lock(name=locks.FILL, of=facility_id):
         raise Busy(str(facility_id))
     policy = policies().filter(facility=facility_id).first()
-    if policy is None or not _is_on(policy=policy) or quiet_until(policy=policy, now=now):
+    if policy is None or not is_on(policy=policy) or quiet_until(policy=policy, now=now):
         return Filled()
     # Read before the entries are: what changes after this is seen by the next pass.
     seen = {
@@ -154,7 +154,7 @@ def policies() -> QuerySet[Any]:
     )
 
 
-def _is_on(*, policy: WaitlistPolicy) -> bool:
+def is_on(*, policy: WaitlistPolicy) -> bool:
     """Whether the scan may offer anything at the facility."""
     facility = policy.facility
     is_open = facility.is_active and facility.queue.deactivated_at is None

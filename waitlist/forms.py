@@ -1,8 +1,10 @@
 """Forms of the admin: what an action on an entry has to ask, and what a policy is checked by."""
 
-from typing import Any, ClassVar
+from collections.abc import Iterable
+from typing import Any, ClassVar, cast
 
 from django import forms
+from django.http import QueryDict
 from unfold.widgets import (
     UnfoldAdminCheckboxSelectMultipleWidget,
     UnfoldAdminSelectWidget,
@@ -33,10 +35,17 @@ class WithdrawForm(forms.Form):
 
 
 class EndForm(forms.Form):
-    """Why an entry is cancelled."""
+    """Why entries are cancelled: a reason that each of them may have."""
 
-    reason = forms.ChoiceField(choices=entries.REASONS, widget=UnfoldAdminSelectWidget)
+    reason = forms.ChoiceField(widget=UnfoldAdminSelectWidget)
     notes = forms.CharField(required=False, widget=UnfoldAdminTextareaWidget)
+
+    def __init__(self, data: QueryDict | None = None, *, rows: Iterable[WaitlistEntry]) -> None:
+        super().__init__(data)
+        organizers = {row.organizer_id is not None for row in rows}
+        lists = [entries.ORGANIZER_REASONS if one else entries.REASONS for one in organizers]
+        reasons = cast(forms.ChoiceField, self.fields["reason"])
+        reasons.choices = [one for one in lists[0] if all(one in others for others in lists)]
 
 
 class EntryForm(FunctionForm):

@@ -5,6 +5,7 @@ The timer of a hold is its row: `expire_due` finds what is over, however late it
 
 from collections.abc import Collection
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from django.db import transaction
@@ -13,9 +14,10 @@ from django.db.models import QuerySet
 from audit import events, locks, sql
 from audit.errors import NotFound, Refused
 from audit.events import Actor
+from availability.models import Rfp
 from scheduling import appointments, slots
 from scheduling.models import Appointment, Slot
-from waitlist import queues
+from waitlist import breakers, queues
 from waitlist.models import Hold, WaitlistEntry
 
 
@@ -44,7 +46,7 @@ def accept(*, hold_id: UUID, actor: Actor, now: datetime) -> Appointment:
         raise HoldClosed(f"Hold {hold_id} has no slot to book.", state=hold.status)
     _check_live(hold=hold, now=now)  # before the patient is looked for, who may be erased by now
     [slot] = slots.lock_for_claim(slot_ids=[hold.slot_id], patient_id=hold.patient_id)
-    hold = _lock_live(hold_id=hold_id, now=now)
+    hold = lock_live(hold_id=hold_id, now=now)
     entry = WaitlistEntry.objects.select_for_update(no_key=True).get(pk=hold.entry_id)
     slots.check_claimable(slot=slot, now=now, claim=Slot.Status.HELD)
     assert hold.patient_id is not None
@@ -61,7 +63,7 @@ def accept(*, hold_id: UUID, actor: Actor, now: datetime) -> Appointment:
     Hold.objects.filter(pk=hold.pk, status=Hold.Status.OFFERED).update(
         status=Hold.Status.ACCEPTED, closed_at=now
     )
-    convert(entry=entry, appointment=appointment, actor=actor, now=now, hold_id=hold.pk)
+    convert(entry=entry, to=appointment, actor=actor, now=now, hold_id=hold.pk)
     return appointment
 
 
@@ -81,13 +83,17 @@ def decline(*, hold_id: UUID, actor: Actor, now: datetime) -> Hold:
 def take_back(*, hold_id: UUID, reason: str, actor: Actor, now: datetime) -> Hold:
     """Withdraw an offer by hand: the slot goes to the next, the entry waits again, in its place.
 
-    The scan does not come back to the patient with the slot; staff may.
+    The scan does not come back to the patient with the slot; staff may. A whole place is not taken
+    back: its offers are seen by the organizer's own team, who could have theirs made anew for ever.
     `reason` is a code, such as `offered_by_mistake`. Locks queue, slot, hold, entry.
 
-    :raises NotFound, HoldClosed: as `decline`.
+    :raises NotFound, HoldClosed: as `decline`; also closed to this if it has no slot.
     :raises ValidationError: naming `reason` if it is not a code.
     """
     events.check_code(field="reason", code=reason)
+    hold = get(hold_id=hold_id)
+    if hold.slot_id is None:
+        raise HoldClosed(f"Hold {hold_id} has no slot to take back.", state=hold.status)
     hold = _end(hold_id=hold_id, to=Hold.Status.WITHDRAWN, actor=actor, now=now, reason=reason)
     Hold.objects.filter(pk=hold_id, status=Hold.Status.WITHDRAWN).update(taken_back=True)
     hold.refresh_from_db()
@@ -171,7 +177,10 @@ def close(
     now: datetime,
     reason: str | None = None,
 ) -> int:
-    """End live holds of locked queues and slots, settle their entries, free their slots."""
+    """End live holds of locked queues and slots, settle their entries, free their slots.
+
+    A place that was offered as a whole goes to the next on commit, unless its breaker trips.
+    """
     if not hold_ids:
         return 0
     rows = sql.run(
@@ -186,23 +195,39 @@ def close(
             "reason": reason,
         },
     )
-    freed = [slot for _, slot in rows if slot is not None]
+    freed = [slot for _, slot, _ in rows if slot is not None]
     slots.land(slot_ids=freed, was=Slot.Status.HELD, actor=actor, now=now)
+    places = {facility for _, slot, facility in rows if slot is None}
+    if places:
+        breakers.trip(facility_ids=places, now=now)
+        events.announce(kind=f"waitlist.hold_{to}", ids=places)
     return len(rows)
 
 
 def convert(
     *,
     entry: WaitlistEntry,
-    appointment: Appointment,
+    to: Appointment | Rfp,
     actor: Actor,
     now: datetime,
     hold_id: UUID | None = None,
 ) -> None:
     """Write that a locked entry got what it waited for."""
     was = entry.status
+    told: dict[str, Any]
+    if isinstance(to, Rfp):
+        got = {"converted_rfp": to.pk}
+        told = {"facility_id": entry.facility_id, "data": {"rfp_id": str(to.pk)}}
+    else:
+        got = {"appointment": to.pk}
+        told = {
+            "slot_id": to.slot_id,
+            "facility_id": to.facility_id,
+            "provider_id": to.provider_id,
+            "data": {"appointment_id": str(to.pk), "source": to.source},
+        }
     WaitlistEntry.objects.filter(pk=entry.pk, status=was).update(
-        status=WaitlistEntry.Status.CONVERTED, appointment=appointment, closed_at=now
+        status=WaitlistEntry.Status.CONVERTED, closed_at=now, **got
     )
     entry.refresh_from_db()
     events.record(
@@ -214,12 +239,9 @@ def convert(
         at=now,
         entry_id=entry.pk,
         hold_id=hold_id,
-        slot_id=appointment.slot_id,
-        facility_id=appointment.facility_id,
-        provider_id=appointment.provider_id,
         previous_status=was,
         new_status=entry.status,
-        data={"appointment_id": str(appointment.pk), "source": appointment.source},
+        **told,
     )
 
 
@@ -229,13 +251,17 @@ def _end(
     hold = get(hold_id=hold_id)
     queues.lock(facility_id=hold.entry.facility_id)
     slots.lock(slot_ids=[hold.slot_id] if hold.slot_id else [])
-    hold = _lock_live(hold_id=hold_id, now=now)
+    hold = lock_live(hold_id=hold_id, now=now)
     close(hold_ids=[hold.pk], to=to, actor=actor, now=now, reason=reason)
     hold.refresh_from_db()
     return hold
 
 
-def _lock_live(*, hold_id: UUID, now: datetime) -> Hold:
+def lock_live(*, hold_id: UUID, now: datetime) -> Hold:
+    """Lock a hold that waits for an answer, after the rows that are locked before it.
+
+    :raises HoldClosed: if it was answered, withdrawn or has lapsed.
+    """
     hold = Hold.objects.select_for_update(no_key=True).get(pk=hold_id)
     _check_live(hold=hold, now=now)
     return hold

@@ -119,7 +119,7 @@ def promote(
         service_id=entry.service_id,
         entry_id=entry.pk,
     )
-    holds.convert(entry=entry, appointment=appointment, actor=actor, now=now)
+    holds.convert(entry=entry, to=appointment, actor=actor, now=now)
     return appointment
 
 

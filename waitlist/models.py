@@ -16,6 +16,7 @@ from django.db.models.functions import Coalesce
 from accounts.models import Tenant, TenantRow, User
 from audit import triggers
 from audit.triggers import Move
+from availability.models import Rfp, RfpVenue
 from scheduling.models import (
     PERIOD,
     Appointment,
@@ -49,12 +50,11 @@ MOVES: dict[str, dict[Move, str]] = {
         ("offered", "expired"): "waitlist.holds.expire_due",
         ("offered", "withdrawn"): "waitlist.holds.withdraw_blocked",
     },
-    # The functions come with venues; the table keeps its promise meanwhile.
     "CircuitBreaker": {
-        (None, "tripped"): "",
-        ("tripped", "resolved"): "",
-        ("tripped", "deactivated"): "",
-        ("deactivated", "resolved"): "",
+        (None, "tripped"): "waitlist.holds.expire_due",
+        ("tripped", "resolved"): "waitlist.breakers.resolve",
+        ("tripped", "deactivated"): "waitlist.breakers.deactivate_due",
+        ("deactivated", "resolved"): "waitlist.breakers.resolve",
     },
 }
 
@@ -254,6 +254,15 @@ class WaitlistEntry(Versioned):
         related_name="waitlist_entries",
         db_index=False,
     )
+    # The answer that an organizer waits since; what they wait for is in its RFP.
+    rfp_venue = models.ForeignKey(
+        RfpVenue,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="entries",
+        db_index=False,
+    )
     provider = models.ForeignKey(
         Provider, null=True, blank=True, on_delete=models.PROTECT, db_index=False
     )
@@ -288,6 +297,14 @@ class WaitlistEntry(Versioned):
         on_delete=models.PROTECT,
         related_name="entries",
     )
+    converted_rfp = models.ForeignKey(
+        Rfp,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="entries",
+        db_index=False,
+    )
     # The service again where the policy lets one requester wait once per service, else null: what
     # the unique constraints compare.
     unique_service = models.UUIDField(null=True, editable=False)
@@ -317,6 +334,16 @@ class WaitlistEntry(Versioned):
                 condition=Q(patient__isnull=False, organizer__isnull=True)
                 | Q(patient__isnull=True, organizer__isnull=False),
             ),
+            models.UniqueConstraint(
+                fields=["converted_rfp"],
+                name="entry_converted_rfp_once",
+                condition=Q(converted_rfp__isnull=False),
+            ),
+            models.CheckConstraint(
+                name="entry_rfp_venue",
+                condition=Q(organizer__isnull=True, rfp_venue__isnull=True)
+                | Q(organizer__isnull=False, rfp_venue__isnull=False),
+            ),
             # Nothing that its owner edits at a venue is referred to by who waits there unseen.
             models.CheckConstraint(
                 name="entry_organizer_wishes",
@@ -329,8 +356,19 @@ class WaitlistEntry(Versioned):
             ),
             models.CheckConstraint(
                 name="entry_converted",
-                condition=Q(status="converted", appointment__isnull=False)
-                | ~Q(status="converted") & Q(appointment__isnull=True),
+                condition=Q(
+                    status="converted",
+                    patient__isnull=False,
+                    appointment__isnull=False,
+                    converted_rfp__isnull=True,
+                )
+                | Q(
+                    status="converted",
+                    organizer__isnull=False,
+                    appointment__isnull=True,
+                    converted_rfp__isnull=False,
+                )
+                | ~Q(status="converted") & Q(appointment__isnull=True, converted_rfp__isnull=True),
             ),
             models.CheckConstraint(
                 name="entry_cancelled",
@@ -385,6 +423,11 @@ class WaitlistEntry(Versioned):
                 fields=["tenant", "organizer", "status"],
                 name="entry_organizer",
                 condition=Q(organizer__isnull=False),
+            ),
+            models.Index(
+                fields=["rfp_venue"],
+                name="entry_source",
+                condition=Q(rfp_venue__isnull=False),
             ),
             models.Index(fields=["facility", "status", "created_at"], name="entry_facility"),
             # The lists that staff page through: one facility and status, or the whole tenant, by

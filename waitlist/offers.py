@@ -14,7 +14,7 @@ from django.core.signing import BadSignature, Signer
 from audit.errors import Refused
 from audit.events import Actor
 from scheduling.models import Appointment
-from waitlist import holds
+from waitlist import conversions, holds
 from waitlist.models import Hold
 
 BEARER = Actor("link")
@@ -40,6 +40,17 @@ class Offer:
     service: str | None = None
     starts_at: datetime | None = None
     ends_at: datetime | None = None
+
+
+def accept(*, hold_id: UUID, actor: Actor, now: datetime) -> None:
+    """Say yes to an offer: its slot is booked, or a request to the venue is drafted.
+
+    :raises NotFound: if there is no such hold.
+    :raises Refused: as `holds.accept`, or as `conversions.convert`.
+    """
+    whole = holds.get(hold_id=hold_id).slot_id is None
+    take = conversions.convert if whole else holds.accept
+    take(hold_id=hold_id, actor=actor, now=now)
 
 
 def sign(*, hold_id: UUID) -> str:

@@ -14,7 +14,7 @@ from django.utils.dateparse import parse_duration
 from audit import events
 from audit.errors import check_version
 from audit.events import Actor
-from waitlist import queues, ranking
+from waitlist import presets, queues, ranking
 from waitlist.models import ACTIVE, WaitlistEntry, WaitlistPolicy
 
 FIXED = {"id", "tenant", "facility", "created_at", "updated_at", "version"}
@@ -40,7 +40,8 @@ def change(
     Locks queue, entry.
 
     :raises NotFound: if there is no such facility.
-    :raises ValidationError: naming each field with a bad value.
+    :raises ValidationError: naming each field with a bad value, or one that is not for its kind of
+        facility to change.
     :raises Stale: if its version is not the wanted one.
     """
     queue = queues.lock(facility_id=facility_id)
@@ -49,11 +50,18 @@ def change(
     unknown = set(changes) - FIELDS
     if unknown:
         raise ValidationError({name: "A policy has no such field." for name in unknown})
+    before = {name: getattr(policy, name) for name in changes}
     for name, value in changes.items():
         if isinstance(value, float) and name not in DURATIONS:
             raise ValidationError({name: "Give a whole number."})
         setattr(policy, name, _duration(name=name, value=value) if name in DURATIONS else value)
     check(policy=policy)
+    fixed = presets.FIXED.get(queue.facility.kind, frozenset())
+    changed = {name for name, was in before.items() if getattr(policy, name) != was}
+    if fixed & changed:
+        raise ValidationError(
+            dict.fromkeys(fixed & changed, f"This is the same at every {queue.facility.kind}.")
+        )
     policy.save(update_fields=sorted(changes))
     policy.refresh_from_db()
     if "unique_per_service" in changes:

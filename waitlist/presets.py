@@ -77,6 +77,35 @@ VENUE: dict[str, Any] = CLINIC | {
 
 PRESETS: dict[str, dict[str, Any]] = {"clinic": CLINIC, "salon": SALON, "venue": VENUE}
 
+#: By kind, what stays as the preset says. At a venue that is what shapes the cascade and its caps:
+#: an owner who sets it could make offers come and go, and count who waits.
+FIXED: dict[str, frozenset[str]] = {
+    "venue": frozenset(
+        {
+            "ordering",
+            "hold_window",
+            "min_hold",
+            "reminder_lead",
+            "on_hold_expiry",
+            "on_decline",
+            "max_offers_per_entry",
+            "max_queue_size",
+            "max_active_per_requester",
+            "entry_ttl",
+            "grace",
+            "nudge_after",
+            "nudge_grace",
+            "breaker_threshold",
+            "breaker_timeout",
+            "wait_per_day",
+            "membership",
+            "chronic",
+            "short_window",
+            "urgency",
+        }
+    )
+}
+
 # `made` are the facilities just inserted. PostgreSQL reads the intervals, in its own words.
 OPEN_QUEUES = """
 INSERT INTO waitlist_queue (facility_id, tenant_id)

@@ -7,7 +7,7 @@ from django.db import transaction
 
 from audit import clock
 from scheduling import blocks
-from waitlist import entries, fill, holds, metrics, queues, ranking
+from waitlist import breakers, cascades, entries, fill, holds, metrics, queues, ranking
 from waitlist.models import ACTIVE, WaitlistEntry
 
 LIMIT = 300  # of one transaction, whose locks are so held for less than 200 ms
@@ -66,6 +66,37 @@ def fill_facility(self: "Task[[str], dict[str, int]]", facility_id: str) -> dict
     if clashes:
         raise self.retry(countdown=1)
     return counts
+
+
+@shared_task
+def offer_vacancies() -> dict[str, int]:
+    """Beat, every 5 minutes: vacant places that a lost message left, or quiet hours put off."""
+    found = cascades.find(now=clock.now())
+    for facility_id in found:
+        offer_vacancy.apply_async(args=(str(facility_id),), expires=300)
+    return {"facilities": len(found)}
+
+
+@shared_task(bind=True, max_retries=30)
+def offer_vacancy(self: "Task[[str], dict[str, int]]", facility_id: str) -> dict[str, int]:
+    """At once on commit, when a place has room again, or the offer of it ended without a taker.
+
+    Who is at it may have looked before that, so this one comes again.
+    """
+    try:
+        hold = cascades.go_on(facility_id=UUID(facility_id), now=clock.now())
+    except cascades.Busy as busy:
+        raise self.retry(countdown=1, exc=busy) from busy
+    return {"offers": int(hold is not None)}
+
+
+@shared_task
+def deactivate_breakers() -> dict[str, int]:
+    """Beat, daily: queues whose owners were asked and did not answer in time."""
+    total = 0
+    while done := breakers.deactivate_due(now=clock.now(), limit=LIMIT):
+        total += done
+    return {"queues": total}
 
 
 @shared_task

@@ -3,6 +3,7 @@
 from django.urls import path
 
 from waitlist.api import (
+    breakers,
     entries,
     erasure,
     explanations,
@@ -10,9 +11,12 @@ from waitlist.api import (
     invites,
     notes,
     offers,
+    organizers,
     policies,
     slots,
 )
+
+ORGANIZATION = "organizations/<uuid:organization>/waitlists"
 
 urlpatterns = [
     path("slots/", slots.SlotsOrWaitlistView.as_view(), name="slot-list"),
@@ -63,5 +67,31 @@ urlpatterns = [
         "tenants/<uuid:tenant>/clinics/<uuid:facility>/waitlist-policy",
         policies.TenantPolicyView.as_view(),
         name="tenant-waitlist-policy",
+    ),
+    path(ORGANIZATION, organizers.VenueEntriesView.as_view(), name="organization-waitlist-list"),
+    path(
+        f"{ORGANIZATION}/<uuid:id>",
+        organizers.VenueEntryView.as_view(),
+        name="organization-waitlist-detail",
+    ),
+    path(
+        f"{ORGANIZATION}/<uuid:id>/convert",
+        organizers.ConvertView.as_view(),
+        name="organization-waitlist-convert",
+    ),
+    path(
+        f"{ORGANIZATION}/<uuid:id>/cancel",
+        organizers.CancelView.as_view(),
+        name="organization-waitlist-cancel",
+    ),
+    path(
+        f"{ORGANIZATION}/<uuid:id>/still-interested",
+        organizers.VenueInterestView.as_view(),
+        name="organization-waitlist-still-interested",
+    ),
+    path(
+        "venues/<uuid:venue>/waitlist-circuit-breaker/resolve",
+        breakers.ResolveBreakerView.as_view(),
+        name="venue-breaker-resolve",
     ),
 ]

@@ -2,13 +2,15 @@
 
 import json
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from django.core.exceptions import ValidationError
 
 from audit.errors import NotFound
+from availability.models import Rfp
 from scheduling.models import Patient, Provider, ProviderFacility, Service
 from waitlist import ranking
 from waitlist.models import Queue, WaitlistEntry, WaitlistPolicy
@@ -47,21 +49,37 @@ def apply(
 ) -> None:
     """Set wishes on an entry, and what follows: its rank, its end, what makes it unique.
 
-    :raises NotFound: naming the id that is not there, or is another tenant's.
+    :raises NotFound: naming the id that is not there or another tenant's, or a new provider who is
+        not active.
     :raises ValidationError: naming each wish with a bad value.
     """
     unknown = set(changes) - (WISHES if patient else DATES)
     if unknown:
         raise ValidationError({name: "This cannot be wished." for name in unknown})
+    wished = entry.provider_id
     for name, value in changes.items():
         setattr(entry, name, _id(name=name, value=value) if name in IDS else value)
     _check_wishes(entry=entry, tenant_id=queue.tenant_id)
+    if entry.provider_id not in (None, wished):
+        active = Provider.objects.filter(pk=entry.provider_id, is_active=True)
+        if not active.exists():
+            raise NotFound("provider", entry.provider_id)
     entry.unique_service = entry.service_id if policy.unique_per_service else None
     entry.rank_key = ranking.rank_key(entry=entry, policy=policy, patient=patient)
     if entry.latest is not None and not entry.dates_flexible:
         entry.expires_at = entry.latest + policy.grace
     else:
         entry.expires_at = entry.joined_at + policy.entry_ttl
+
+
+def of_rfp(*, rfp: Rfp, zone: ZoneInfo) -> dict[str, Any]:
+    """Return when an RFP would have its event, as wishes: whole days by the clock of a zone."""
+    first, last = rfp.preferred_dates_start, rfp.preferred_dates_end or rfp.preferred_dates_start
+    return {
+        "earliest": first and datetime.combine(first, time(), zone),
+        "latest": last and datetime.combine(last + timedelta(days=1), time(), zone),
+        "dates_flexible": rfp.dates_flexible,
+    }
 
 
 def _check_wishes(*, entry: WaitlistEntry, tenant_id: UUID) -> None:

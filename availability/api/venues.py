@@ -201,12 +201,20 @@ class BadgeView(ApiView, GenericAPIView[Any]):
     problems: ClassVar = {"GET": (Throttled,)}
 
     def get(self, request: Request, venue: UUID) -> Response:
-        """Read a venue's badge, which is kept for five minutes unless it changes.
+        """Read a venue's badge, which is kept for five minutes unless it changes."""
+        badge = show_badge(request=request, venue_id=venue)
+        kept = {"Cache-Control": "public, max-age=60"}  # everybody's, and shown on busy pages
+        return Response(BadgeSerializer(badge).data, headers=kept)
 
-        Only what is not kept is counted: a kept badge costs less than counting.
-        """
-        badge = badges.find(facility_id=venue)
-        if badge is None:
-            limits.check(limit="badge", who=limits.address(request=request), tenant=None)
-            badge = badges.read(facility_id=venue)
-        return Response(BadgeSerializer(badge).data)
+
+def show_badge(*, request: Request, venue_id: UUID) -> badges.Badge:
+    """Return a venue's badge. What is not kept is counted: a kept one costs less than counting.
+
+    :raises Throttled: if too many were asked for that were not kept.
+    :raises NotFound: if there is no such venue.
+    """
+    badge = badges.find(facility_id=venue_id)
+    if badge is not None:
+        return badge
+    limits.check(limit="badge", who=limits.address(request=request), tenant=None)
+    return badges.read(facility_id=venue_id)

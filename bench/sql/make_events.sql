@@ -17,6 +17,6 @@ SELECT
     'entry', entry.id, 'system', entry.id, entry.facility_id, 'waiting', '{}', %(now)s
 FROM generate_series(0, %(events)s - 1) AS n
 JOIN (
-    SELECT *, row_number() OVER (ORDER BY id) - 1 AS place, count(*) OVER () AS people
-    FROM waitlist_waitlistentry
-) AS entry ON entry.place = n %% entry.people
+    SELECT *, row_number() OVER (ORDER BY id) - 1 AS place FROM waitlist_waitlistentry
+) AS entry ON entry.place = n %% (SELECT count(*) FROM waitlist_waitlistentry)
+ORDER BY n

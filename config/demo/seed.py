@@ -33,6 +33,9 @@ LAST_NAMES = (
     "Oakshott", "Pemberly", "Quillfeather", "Ravensworth", "Silverstone", "Thistlewood",
 )  # fmt: skip
 
+#: Made-up organizers. Each play has its own, so that nobody waits or asks for too much.
+ORGANIZERS = ("Aster Events", "Birch and Partners", "Cedar Society")
+
 #: How often the demo's beat looks for offers that lapsed, in seconds: its windows are short.
 EXPIRE_EVERY = 2
 
@@ -107,8 +110,9 @@ def logins(*, tenants: Sequence[Tenant]) -> tuple[list[Login], str]:
     made = [Login(email="everything@demo.example", what="everything, in every tenant")]
     user(email=made[0].email, name="Demo", password=hashed, is_superuser=True)
     for one in tenants:
+        kind = Tenant.Kind(one.kind).label.lower()
         login = Login(
-            email=f"{one.slug}@demo.example", what=f"admin of {one.name}", tenant=one.slug
+            email=f"{one.slug}@demo.example", what=f"admin of {one.name}, {kind}", tenant=one.slug
         )
         Membership.objects.update_or_create(
             tenant=one,
@@ -119,10 +123,15 @@ def logins(*, tenants: Sequence[Tenant]) -> tuple[list[Login], str]:
     return made, password
 
 
+def admin(*, tenant: Tenant) -> User:
+    """Return the admin of a tenant."""
+    admins = Membership.objects.filter(tenant=tenant, role=Membership.Role.ADMIN)
+    return admins.select_related("user").earliest("pk").user
+
+
 def desk(*, tenant: Tenant) -> Actor:
     """Return the admin of a tenant, as who acts."""
-    admin = Membership.objects.filter(tenant=tenant, role=Membership.Role.ADMIN).earliest("pk")
-    return Actor("user", admin.user_id)
+    return Actor("user", admin(tenant=tenant).pk)
 
 
 def user(*, email: str, **columns: Any) -> User:
@@ -206,8 +215,7 @@ def place(
 
     Every play gets its own, so that none meets what an earlier one left behind.
     """
-    number = Facility.objects.filter(tenant=tenant).count() + 1
-    suffix = f" {number}" if number > 1 else ""
+    number, suffix = turn(tenant=tenant)
     here = Facility.objects.create(
         tenant=tenant,
         name=f"{facility}{suffix}",
@@ -228,6 +236,39 @@ def place(
     )
     day = next_day(timezone=timezone, weekdays=range(1, 6), now=now)
     return Place(facility=here, provider=who, service=what, day=day, hours=hours)
+
+
+def venue(*, tenant: Tenant) -> Facility:
+    """Load a venue, a new one for every play."""
+    number, suffix = turn(tenant=tenant)
+    return Facility.objects.create(
+        tenant=tenant,
+        name=f"Quay Hall{suffix}",
+        slug=f"demo-{number}",
+        kind=Facility.Kind.VENUE,
+        timezone="Europe/Lisbon",
+        city="Lisbon",
+        country="PT",
+    )
+
+
+def organizers(*, owner: Tenant) -> list[Tenant]:
+    """Load those who will wait for the next venue of an owner."""
+    number, suffix = turn(tenant=owner)
+    return [
+        tenant(
+            slug=f"demo-{name.split()[0].lower()}{f'-{number}' if number > 1 else ''}",
+            name=f"{name}{suffix}",
+            kind=Tenant.Kind.ORGANIZER,
+        )
+        for name in ORGANIZERS
+    ]
+
+
+def turn(*, tenant: Tenant) -> tuple[int, str]:
+    """Return the number of a tenant's next play, and what its names end in."""
+    number = Facility.objects.filter(tenant=tenant).count() + 1
+    return number, f" {number}" if number > 1 else ""
 
 
 def next_day(*, timezone: str, weekdays: Sequence[int], now: datetime) -> date:

@@ -4,36 +4,28 @@ Here people book, join, cancel, decline and accept. What follows from that is do
 which a message on commit calls, and by beat; the story waits until it sees it in the database.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import TypeVar
+from datetime import datetime
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from accounts.models import Language
 from audit import clock
 from audit.events import Actor
-from audit.models import JobRun
 from config.demo import answers, seed, supervisor
-from config.demo.catcher import Catcher, Caught
-from config.demo.narrator import Narrator
+from config.demo.catcher import Caught
 from config.demo.seed import Place
-from config.demo.supervisor import Child
+from config.demo.stage import PATIENCE, Refill, Stage
 from notifications import whatsapp, words
 from notifications.models import Channel
 from notifications.words import Meaning
 from scheduling import appointments, generation, rules
-from scheduling.models import Appointment, AvailabilityRule, Facility, Patient, Slot
+from scheduling.models import Appointment, AvailabilityRule, Patient, Slot
 from waitlist import entries, holds, ranking
 from waitlist.models import ACTIVE, Hold, WaitlistEntry, WaitlistPolicy
 
 FILL = ("waitlist.tasks.fill_facility", "waitlist.tasks.fill_facilities")
-EXPIRE = ("waitlist.tasks.expire_holds",)
-
-#: Seconds until a step that the processes take counts as not seen; they need far less.
-PATIENCE = 30.0
-
-Seen = TypeVar("Seen")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,31 +42,15 @@ class Joiner:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scene:
+class Scene(Stage):
     """A place, and what is needed to tell of it."""
 
     place: Place
-    narrator: Narrator
-    children: Sequence[Child]
-    catcher: Catcher
 
-    def until(self, *, step: str, look: Callable[[], Seen | None], seconds: float) -> Seen:
-        """Wait for a step: see `supervisor.until`."""
-        return supervisor.until(step=step, look=look, children=self.children, seconds=seconds)
-
-    def clock(self, at: datetime, *, form: str = "%H:%M") -> str:
-        """Tell a time as the clock on the wall there shows it."""
-        return at.astimezone(self.place.zone).strftime(form)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Refill:
-    """How quickly a freed slot was offered and filled again."""
-
-    facility: Facility
-    offers: int
-    to_offer: timedelta
-    to_refill: timedelta
+    @property
+    def zone(self) -> ZoneInfo:
+        """The zone that its times are told in."""
+        return self.place.zone
 
 
 def play(*, scene: Scene, joiners: Sequence[Joiner]) -> Refill:
@@ -261,14 +237,8 @@ def see_offer(*, scene: Scene, slot: Slot, entry: WaitlistEntry, freed_at: datet
         ),
         seconds=PATIENCE,
     )
-    window = (hold.expires_at - hold.offered_at).total_seconds()
-    scene.narrator.step(
-        f"{hold.patient} is offered {scene.clock(slot.period.lower)}, to be answered within"
-        f" {window:.0f} s (by {scene.clock(hold.expires_at, form='%H:%M:%S %Z')})."
-    )
-    run = see_run(scene=scene, tasks=FILL, count="offers", at=hold.offered_at)
-    waited = (hold.offered_at - freed_at).total_seconds()
-    scene.narrator.detail(f"Held by the worker's {short(run)}, {waited:.2f} s after it was free.")
+    scene.tell_offer(hold=hold, who=hold.patient, what=scene.clock(slot.period.lower))
+    scene.see_held(hold=hold, tasks=FILL, freed_at=freed_at)
     return hold
 
 
@@ -321,11 +291,7 @@ def decline(*, scene: Scene, hold: Hold, told: Caught) -> datetime:
 def see_lapse(*, scene: Scene, hold: Hold) -> datetime:
     """See an offer that nobody answers end by itself; return when."""
     at = see_closed(scene=scene, hold=hold, how=Hold.Status.EXPIRED)
-    run = see_run(scene=scene, tasks=EXPIRE, count="holds", at=at)
-    late = (at - hold.expires_at).total_seconds()
-    scene.narrator.detail(
-        f"Ended by the worker's {short(run)}, which beat calls, {late:.1f} s after the time was up."
-    )
+    scene.see_swept(hold=hold, at=at)
     return at
 
 
@@ -405,30 +371,6 @@ def tell_queue(*, scene: Scene, waiting: Sequence[WaitlistEntry], remarks: Seque
         ]
         for entry, remark in zip(waiting, remarks, strict=True)
     )
-
-
-def see_run(*, scene: Scene, tasks: Sequence[str], count: str, at: datetime) -> JobRun:
-    """See the run of a task in the worker that did something at a time, and counted it."""
-    return scene.until(
-        step=f"a run of {' or '.join(tasks)}",
-        look=lambda: (
-            JobRun.objects.filter(
-                task__in=tasks,
-                state=JobRun.State.SUCCEEDED,
-                started_at__lte=at,
-                finished_at__gte=at,
-                **{f"counts__{count}__gte": 1},
-            )
-            .exclude(worker="")
-            .first()
-        ),
-        seconds=PATIENCE,
-    )
-
-
-def short(run: JobRun) -> str:
-    """Shorten a task's name to that of its function."""
-    return run.task.rpartition(".")[2]
 
 
 def acting(patient_id: UUID | None) -> Actor:

@@ -10,7 +10,7 @@ from django.db.models import Count
 
 from audit.models import Event, JobRun
 from config.demo.narrator import Narrator
-from config.demo.story import Refill
+from config.demo.stage import Refill
 from config.demo.supervisor import Unseen
 
 
@@ -20,7 +20,7 @@ def tell(*, narrator: Narrator, refills: Sequence[Refill], since: datetime) -> N
     :raises Unseen: if an invariant is broken, or a job failed.
     """
     narrator.title("In the database")
-    narrator.step("From the cancellation to ...")
+    narrator.step("From what is free to ...")
     narrator.table(
         [
             ("", "the first offer", "the refill", "offers"),

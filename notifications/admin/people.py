@@ -203,14 +203,12 @@ class InboundMessageAdmin(Admin):
     What an answer did is in the history of its entry, which staff see.
     """
 
-    list_display = (
-        "at", "channel", label(field="outcome", colours=OUTCOMES), "patient", "provider_message_id",
-    )  # fmt: skip
+    list_display = ("at", "channel", label(field="outcome", colours=OUTCOMES), "patient")
     list_filter = ("channel", "outcome", ("at", DayFilter))
     list_select_related = ("patient",)
-    search_fields = ("provider_message_id",)
+    search_fields = ("digest",)
     ids = ("pk", "patient", "hold")
-    fields = ("at", "channel", "provider_message_id", "outcome", "patient", "hold", "asked")
+    fields = ("at", "channel", "digest", "outcome", "patient", "hold", "asked")
 
 
 @admin.register(CalendarFeed)

@@ -8,6 +8,7 @@ from django.contrib import admin, messages
 from django.http import HttpRequest
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminURLInputWidget
 
+from accounts import limits
 from accounts.access import Right
 from accounts.admin import TenantAdmin
 from audit import clock
@@ -73,8 +74,14 @@ class WebhookEndpointAdmin(TenantAdmin):
 
     @action(description="Send a test")
     def test(self, request: HttpRequest, rows: Rows) -> Answer:
-        """Send a test to endpoints at once, and say what came of it."""
+        """Send a test to endpoints at once, as often as by the API, and say what came of it."""
         for endpoint in rows:
+            tenant = endpoint.tenant_id
+            wait = limits.count(limit="webhook_test", who=str(tenant), tenant=tenant)
+            if wait:
+                text = f"{endpoint}: too many tests, wait {wait} s"
+                self.message_user(request, text, messages.ERROR)
+                continue
             answer = webhooks.probe(endpoint=endpoint, message_id=str(uuid4()), now=clock.now())
             said = f"{answer.status or 'no answer'} {answer.reason}".strip()
             level = messages.SUCCESS if answer.is_taken else messages.ERROR

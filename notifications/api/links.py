@@ -74,12 +74,12 @@ class UnsubscribeView(LinkView):
     @extend_schema(auth=[], request=None, responses=SubscriptionAnswer)
     def post(self, request: Request, token: str) -> Response:
         """Be told no more of the waitlist (RFC 8058); what is booked one is told still."""
-        self._read(token=token)
-        return Response(SubscriptionAnswer(unsubscribes.unsubscribe(token=token)).data)
+        whose = self._read(token=token)
+        return Response(SubscriptionAnswer(unsubscribes.unsubscribe(subscriber=whose)).data)
 
     def _read(self, *, token: str) -> unsubscribes.Subscriber:
         whose = unsubscribes.read(token=token)
-        self.language = unsubscribes.language(subscriber=whose)
+        self.language = whose.language
         return whose
 
 

@@ -1,5 +1,6 @@
 """What is told to people, and what they answer."""
 
+import pgtrigger
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
@@ -40,6 +41,31 @@ class Channel(models.TextChoices):
 
 
 CHANNEL = Q(channel__in=Channel.values)
+
+
+class KnownPatient(Patient):
+    """A patient as messages see them: erased, they leave nothing here by which they are known.
+
+    A provider's id of a message may have a phone number in it, and leads to more at the provider.
+    """
+
+    class Meta:
+        proxy = True
+        triggers = [
+            pgtrigger.Trigger(
+                name="forget",
+                when=pgtrigger.After,
+                operation=pgtrigger.UpdateOf("erased_at"),  # type: ignore[no-untyped-call]
+                condition=pgtrigger.Q(old__erased_at__isnull=True, new__erased_at__isnull=False),
+                func="""
+UPDATE notifications_message SET provider_message_id = ''
+WHERE patient_id = NEW.id AND provider_message_id <> '';
+DELETE FROM notifications_preference WHERE patient_id = NEW.id;
+DELETE FROM notifications_calendarfeed WHERE patient_id = NEW.id;
+RETURN NULL;
+""",
+            )
+        ]
 
 
 class Message(TenantRow):
@@ -284,6 +310,8 @@ class CalendarFeed(Versioned):
 class InboundMessage(Row):
     """What somebody sent us, so that it counts once. No text and no address is kept.
 
+    Of the provider's id, which may have the number in it that it came from, the digest is.
+
     It has no tenant: one phone may be that of patients of several, and what comes from a phone
     that is nobody's is no tenant's.
     """
@@ -301,7 +329,7 @@ class InboundMessage(Row):
         STARTED = "started"
 
     channel = models.CharField(max_length=10, choices=Channel)
-    provider_message_id = models.CharField(max_length=200)
+    digest = models.CharField(max_length=64, help_text="SHA-256, in hexadecimal")
     patient = models.ForeignKey(
         Patient, null=True, on_delete=models.SET_NULL, related_name="+", db_index=False
     )
@@ -315,7 +343,7 @@ class InboundMessage(Row):
     class Meta:
         triggers = [triggers.touch()]
         constraints = [
-            models.UniqueConstraint(fields=["channel", "provider_message_id"], name="inbound_once"),
+            models.UniqueConstraint(fields=["channel", "digest"], name="inbound_once"),
             models.CheckConstraint(
                 name="inbound_channel", condition=Q(channel__in=["sms", "whatsapp"])
             ),

@@ -19,7 +19,7 @@ SELECT
     told.kind, told.seq, told.at,
     told.tenant_id, told.entry_id, told.hold_id, told.slot_id, told.facility_id, told.provider_id,
     who.patient_id,
-    CASE WHEN facility.kind = 'venue' THEN facility.id END, entry.organizer_id, NULL,
+    CASE WHEN facility.kind = 'venue' THEN facility.id END, entry.organizer_id, source.rfp_id,
     told.previous_status, told.new_status, (told.data ->> 'position')::int,
     CASE
         WHEN told.entry_id IS NOT NULL AND facility.tenant_id = told.tenant_id
@@ -46,6 +46,7 @@ FROM told
 LEFT JOIN scheduling_facility AS facility ON facility.id = told.facility_id
 LEFT JOIN depth ON depth.facility_id = told.facility_id
 LEFT JOIN waitlist_waitlistentry AS entry ON entry.id = told.entry_id
+LEFT JOIN availability_rfpvenue AS source ON source.id = entry.rfp_venue_id
 LEFT JOIN waitlist_hold AS hold ON hold.id = told.hold_id
 LEFT JOIN scheduling_appointment AS appointment
     ON told.subject_type = 'appointment' AND appointment.id = told.subject_id

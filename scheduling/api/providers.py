@@ -10,7 +10,7 @@ from rest_framework.response import Response
 from accounts.bodies import Body
 from accounts.filters import SearchFilter, SortFilter
 from accounts.models import Membership
-from accounts.roles import Caller
+from accounts.roles import Caller, Role
 from accounts.views import RowsView, RowView, read, wanted_version
 from audit import clock
 from audit.errors import NotFound
@@ -31,7 +31,10 @@ class Ids(serializers.ListField):
 class ProviderSerializer(Body, serializers.ModelSerializer[Provider]):
     facilities = Ids(required=False, max_length=200, help_text="where they work")
     user = serializers.UUIDField(
-        source="user_id", required=False, allow_null=True, help_text="a member of the tenant"
+        source="user_id",
+        required=False,
+        allow_null=True,
+        help_text="a member of the tenant; patients are not told",
     )
 
     class Meta:
@@ -40,6 +43,13 @@ class ProviderSerializer(Body, serializers.ModelSerializer[Provider]):
             "id", "name", "facilities", "user", "is_active", "version", "created_at", "updated_at",
         )  # fmt: skip
         read_only_fields = ("id", "version", "created_at", "updated_at")
+
+    def to_representation(self, instance: Provider) -> dict[str, Any]:
+        """Write a row as the caller may read it."""
+        shown = super().to_representation(instance)
+        if self.context["request"].auth.role == Role.PATIENT:
+            shown["user"] = None
+        return shown
 
 
 class ProviderFilter(filters.FilterSet):  # type: ignore[misc]

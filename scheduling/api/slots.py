@@ -61,6 +61,12 @@ class TimesFilter(filters.FilterSet):  # type: ignore[misc]
 
 class SlotFilter(TimesFilter):
     status = filters.ChoiceFilter(choices=Slot.Status.choices)
+    service = filters.UUIDFilter(
+        method="taking", label="Which this service can be booked in: its own, and those of none."
+    )
+
+    def taking(self, queryset: QuerySet[Slot], name: str, value: UUID) -> QuerySet[Slot]:
+        return slots.taking(rows=queryset, service_id=value)
 
 
 class SlotsView(RowsView):

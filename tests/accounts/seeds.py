@@ -23,7 +23,7 @@ from scheduling import appointments
 from scheduling.models import Appointment, Facility, Patient, Provider, Service, Slot
 from tests import factories, venues
 from waitlist import entries, invites
-from waitlist.models import DailyMetric, DryPass, Fruitless, Hold, WaitlistEntry
+from waitlist.models import CircuitBreaker, DailyMetric, DryPass, Fruitless, Hold, WaitlistEntry
 
 OWN = ("audit", "accounts", "scheduling", "availability", "waitlist", "notifications")
 #: Every table that has pages.
@@ -117,6 +117,7 @@ def grow(*, seed: Seed, name: str) -> None:
         **common, day=now.date(), queue_depth=1, offers=1, promotions=0, expired=0, cancelled=0,
         slots_freed=0, slots_refilled=0,
     )  # fmt: skip
+    CircuitBreaker.objects.create(**common, tripped_at=now)
     VenueAvailability.objects.create(**common)
     rfp = Rfp.objects.create(tenant=tenant, **venues.contents(title=f"{name} gala {n}"))
     target = RfpVenue.objects.create(**common, rfp=rfp)
@@ -136,7 +137,7 @@ def grow(*, seed: Seed, name: str) -> None:
         tenant=tenant, user=seed.admin, patient=seed.patient, digest=f"{n:064x}", rotated_at=now
     )
     InboundMessage.objects.create(
-        channel="sms", provider_message_id=f"SM{n}", patient=seed.patient, outcome="nothing", at=now
+        channel="sms", digest=f"{n:064x}", patient=seed.patient, outcome="nothing", at=now
     )
     ChannelSwitch.objects.get_or_create(
         tenant=tenant, kind="waitlist.joined", channel="sms", is_on=True

@@ -13,11 +13,11 @@ from rest_framework.exceptions import Throttled
 from accounts import idempotency, limits, tasks
 from accounts.idempotency import Answer
 from accounts.models import IdempotencyKey
-from accounts.roles import Role
+from accounts.roles import Caller, Role
 from audit import clock
 from scheduling.models import Facility, Service
 from tests.api import Api, log_in
-from tests.factories import FacilityFactory, ServiceFactory
+from tests.factories import FacilityFactory, PatientFactory, ServiceFactory
 
 SERVICE = {"name": "Haircut", "duration": "PT30M", "price": "20.00", "currency": "EUR"}
 
@@ -84,11 +84,20 @@ def test_a_body_that_is_not_to_be_kept_is_malformed(staff: Api, body: bytes) -> 
 
 
 @pytest.mark.django_db
-def test_a_body_of_another_kind_is_refused(staff: Api, settings: Settings) -> None:
+def test_a_body_of_another_kind_is_refused(
+    staff: Api, facility: Facility, settings: Settings
+) -> None:
     response = staff.post("services/", b"a=b", content_type="application/x-www-form-urlencoded")
     problem(response, 415, "unsupported_media_type")
     settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 10
     problem(staff.post("services/", SERVICE, format="json"), 413, "too_large")
+    service = ServiceFactory.create(tenant=facility.tenant)
+    key = {"Idempotency-Key": "k1"}
+    for method, status in (("GET", 200), ("DELETE", 204)):  # they take none, so none is too large
+        answer = staff.generic(
+            method, f"services/{service.pk}", b"x" * 11, "application/json", headers=key
+        )
+        assert answer.status_code == status, answer.content
 
 
 @pytest.mark.django_db
@@ -178,6 +187,19 @@ def test_a_write_that_is_sent_again_is_not_done_again(staff: Api) -> None:
 
 
 @pytest.mark.django_db
+def test_an_answer_is_not_repeated_to_another_role(staff: Api, facility: Facility) -> None:
+    assert staff.user is not None
+    PatientFactory.create(tenant=facility.tenant, user=staff.user)
+    other = PatientFactory.create(tenant=facility.tenant)
+    body = {"facility": str(facility.pk), "patient": str(other.pk)}
+    key = {"Idempotency-Key": "k2"}
+    made = staff.post("waitlists", body, format="json", headers=key)
+    assert made.status_code == 201
+    same = Api(user=staff.user, tenant=facility.tenant, role="patient")
+    problem(same.post("waitlists", body, format="json", headers=key), 404, "not_found")
+
+
+@pytest.mark.django_db
 def test_a_refusal_is_kept_and_its_work_undone(staff: Api, facility: Facility) -> None:
     ServiceFactory.create(tenant=facility.tenant, name="Haircut")
     key = {"Idempotency-Key": "k2"}
@@ -187,6 +209,19 @@ def test_a_refusal_is_kept_and_its_work_undone(staff: Api, facility: Facility) -
     again = staff.post("services/", SERVICE, format="json", headers=key)
     assert problem(again, 400, "invalid") == first.json()
     assert not Service.objects.exists()
+
+
+@pytest.mark.django_db
+def test_no_cache_keeps_an_answer(staff: Api, facility: Facility) -> None:
+    here = f"facilities/{facility.pk}"
+    for path, status in (("services/", 200), (here, 200), (f"services/{uuid4()}", 404)):
+        answer = staff.get(path)
+        assert (answer.status_code, answer["Cache-Control"]) == (status, "no-store"), path
+    assert Api().get("services/")["Cache-Control"] == "no-store"
+    badge = f"venues/{FacilityFactory.create(kind='venue').pk}/availability/status"
+    assert Api().get(badge)["Cache-Control"] == "public, max-age=60"
+    gone = Api().get(f"venues/{uuid4()}/availability/status")
+    assert (gone.status_code, gone["Cache-Control"]) == (404, "no-store")
 
 
 @pytest.mark.django_db
@@ -230,7 +265,8 @@ def test_keys_are_forgotten_after_a_day() -> None:
 def test_a_twin_in_flight_is_told_to_wait(facility: Facility, staff: Api) -> None:
     """Two requests at once with one key: the second finds the first at work and does nothing."""
     assert staff.user is not None
-    caller = f"{staff.user.pk}:{facility.tenant_id}"
+    who = Caller(user_id=staff.user.pk, tenant_id=facility.tenant_id, role=Role.STAFF)
+    caller = idempotency.name(caller=who)
     begun, end = threading.Event(), threading.Event()
 
     def work() -> Answer:

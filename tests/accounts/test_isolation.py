@@ -11,13 +11,12 @@ from django.urls import reverse
 
 from accounts.models import Membership, Tenant, User
 from audit import clock
-from audit.events import SYSTEM
 from audit.models import Event
 from scheduling.models import Facility, TimeBlock
 from tests import factories
 from tests.accounts.pages import act, send, url
 from tests.accounts.seeds import MODELS, Seed, plant
-from waitlist import entries
+from tests.waitlist import asking
 from waitlist.models import Fruitless, Hold, Queue, WaitlistEntry
 
 pytestmark = pytest.mark.django_db
@@ -152,9 +151,7 @@ def test_venues_see_nothing_of_who_waits(client: Client, other: Seed) -> None:
     venue = factories.FacilityFactory.create(tenant=other.tenant, kind="venue", name="Great hall")
     organizer = factories.TenantFactory.create(kind=Tenant.Kind.ORGANIZER, name="Quiet organizer")
     member = factories.MembershipFactory.create(tenant=organizer).user
-    entry = entries.join(
-        facility_id=venue.pk, organizer_id=organizer.pk, actor=SYSTEM, now=clock.now()
-    )
+    entry = asking.wait(place=venue, by=organizer, at=clock.now())
     slot = factories.SlotFactory.create(facility=venue)
     client.force_login(other.admin)
     for model in (WaitlistEntry, Event, Hold):

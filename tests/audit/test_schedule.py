@@ -24,6 +24,8 @@ JOBS: dict[str, Any] = {
     "waitlist.tasks.expire_entries": timedelta(hours=1),
     "waitlist.tasks.send_nudges": crontab(minute="0", hour="10"),
     "waitlist.tasks.expire_nudges": crontab(minute="0", hour="10"),
+    "waitlist.tasks.offer_vacancies": timedelta(minutes=5),
+    "waitlist.tasks.deactivate_breakers": crontab(minute="0", hour="0"),
     "waitlist.tasks.roll_up_metrics": None,  # hourly, at a minute of its own
     "scheduling.tasks.generate_slots": crontab(minute="0", hour="1"),
     "scheduling.tasks.release_expired_reservations": timedelta(minutes=1),

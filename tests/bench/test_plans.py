@@ -1,4 +1,4 @@
-"""How PostgreSQL runs the statements of the fill, on tables that are full: by which indexes."""
+"""How PostgreSQL runs the fill and the relay on tables that are full: by which indexes."""
 
 import json
 import re
@@ -15,15 +15,19 @@ from audit import sql
 from audit.events import SYSTEM
 from bench import worlds
 from bench.worlds import NOW
+from notifications import relay
 from scheduling import appointments, blocks
 from scheduling.models import Appointment, Facility, Patient, Slot
-from waitlist import candidates, entries, fill, holds, ranking
+from tests import venues
+from tests.waitlist import asking
+from waitlist import breakers, candidates, cascades, entries, fill, holds, ranking
 from waitlist.models import Hold, WaitlistEntry, WaitlistPolicy
 
 #: Tables that are too long to be read from end to end.
 LONG = {
     "scheduling_slot", "scheduling_appointment", "scheduling_patient", "waitlist_waitlistentry",
-    "waitlist_hold",
+    "waitlist_hold", "audit_event", "audit_eventseq", "notifications_message",
+    "notifications_webhookdelivery", "notifications_preference",
 }  # fmt: skip
 
 
@@ -51,6 +55,33 @@ SELECT
 FROM scheduling_appointment;
 INSERT INTO scheduling_slot (tenant_id, facility_id, provider_id, period, status, superseded)
 SELECT uuidv7(), uuidv7(), uuidv7(), period, 'open', false FROM scheduling_appointment;
+SET LOCAL session_replication_role = origin;
+"""
+
+# What was told before: events with their places, their messages, and what people wanted.
+TOLD = """
+SET LOCAL session_replication_role = replica;
+DELETE FROM audit_unrelayed;
+INSERT INTO audit_eventseq (event_id) SELECT id FROM audit_event ORDER BY id;
+INSERT INTO notifications_message (
+    tenant_id, event_id, seq, kind, facility_id, entry_id, patient_id, channel, status, reason,
+    attempts, provider_message_id, sent_at
+)
+SELECT
+    event.tenant_id, event.id, place.seq, event.kind, event.facility_id, event.entry_id,
+    entry.patient_id, 'email', 'sent', '', 1, '', event.at
+FROM audit_event AS event
+JOIN audit_eventseq AS place ON place.event_id = event.id
+JOIN waitlist_waitlistentry AS entry ON entry.id = event.entry_id;
+INSERT INTO notifications_webhookdelivery (
+    tenant_id, endpoint_id, event_id, seq, kind, status, attempts, reason, delivered_at
+)
+SELECT event.tenant_id, endpoint.id, event.id, place.seq, event.kind, 'delivered', 1, '', event.at
+FROM audit_event AS event
+JOIN audit_eventseq AS place ON place.event_id = event.id
+JOIN notifications_webhookendpoint AS endpoint ON endpoint.tenant_id = event.tenant_id;
+INSERT INTO notifications_preference (tenant_id, patient_id)
+SELECT tenant_id, id FROM scheduling_patient;
 SET LOCAL session_replication_role = origin;
 """
 
@@ -255,3 +286,73 @@ def test_positions_are_told_along_the_index(policy: WaitlistPolicy, everywhere: 
     used, read = _explain(sql.text(app="waitlist", name="tell_positions"), params)
     assert not read, f"tell_positions reads {read}"
     assert "entry_queue" in used
+
+
+# Venues: of 30,000 holds of one venue all but a few are over, and 10,000 organizers wait for it.
+VENUES = """
+SET LOCAL session_replication_role = replica;
+WITH organizer AS (
+    INSERT INTO accounts_tenant (name, slug, kind)
+    SELECT 'Organizer', 'organizer-' || n, 'organizer' FROM generate_series(1, 10000) AS n
+    RETURNING id
+)
+INSERT INTO waitlist_waitlistentry (
+    tenant_id, facility_id, organizer_id, rfp_venue_id, rank_key, joined_at, expires_at, status,
+    provider_required, any_facility, preferred_days, preferred_time, dates_flexible, urgency,
+    metadata, offers_made, cancellation_reason, cancellation_notes
+)
+SELECT
+    id, %(venue)s, id, %(source)s, -row_number() OVER (), '2030-03-01Z', '2030-06-01Z', 'waiting',
+    false, false, '{}', 'any', false, 0, '{}', 0, '', ''
+FROM organizer;
+INSERT INTO waitlist_hold (
+    tenant_id, facility_id, entry_id, status, score, source, offered_at, expires_at, closed_at
+)
+SELECT
+    %(tenant)s, %(venue)s, uuidv7(), 'expired', 0, 'cascade', at, at + interval '2 days',
+    at + interval '2 days'
+FROM generate_series(1, 30000) AS n
+CROSS JOIN LATERAL (SELECT timestamptz '2020-01-01Z' + n * interval '1 minute' AS at) AS begins;
+SET LOCAL session_replication_role = origin;
+"""
+
+
+def test_no_step_of_a_venues_queue_reads_a_long_table_whole(policy: WaitlistPolicy) -> None:
+    place = venues.open_venue()
+    [source] = asking.refused(places=[place], by=asking.organizer(), at=NOW)
+    with connection.cursor() as cursor:
+        cursor.execute(VENUES, {"tenant": place.tenant_id, "venue": place.pk, "source": source.pk})
+        cursor.execute("ANALYZE")
+    asking.free(place=place, at=NOW)
+    steps: list[tuple[Callable[[], object], set[str]]] = [
+        (
+            lambda: asking.join(source=source, at=NOW),
+            {"entry_status_priority"},
+        ),
+        (lambda: cascades.find(now=NOW), {"hold_without_slot_once"}),
+        (
+            lambda: cascades.go_on(facility_id=place.pk, now=NOW),
+            {"entry_status_priority", "hold_without_slot_once", "hold_facility"},
+        ),
+        (lambda: breakers.trip(facility_ids=[place.pk], now=NOW), {"hold_facility"}),
+        (lambda: breakers.deactivate_due(now=NOW, limit=10), set()),
+    ]
+    for step, indexes in steps:
+        used = _used(step)
+        assert indexes <= used, f"it runs by {used}"
+
+
+def test_a_relay_reads_no_long_table_whole(policy: WaitlistPolicy) -> None:
+    """A few events among many that were told before, of people with many messages."""
+    with connection.cursor() as cursor:
+        for statement in (sql.text(app="bench", name="make_events"), TOLD):
+            cursor.execute(statement, {"events": 10_000, "now": NOW})
+        cursor.execute("ANALYZE")
+    facility = policy.facility_id
+    patient = Patient.objects.filter(tenant=policy.tenant_id)[0]
+    entries.join(facility_id=facility, patient_id=patient.pk, wishes={}, actor=SYSTEM, now=NOW)
+    used = _used(partial(relay.relay, limit=5000, now=NOW))
+    assert {
+        "audit_unrelayed_pkey", "audit_eventseq_pkey", "audit_event_pkey",
+        "waitlist_waitlistentry_pkey", "scheduling_patient_pkey",
+    } <= used, used  # fmt: skip

@@ -76,6 +76,7 @@ def test_request_is_logged_without_its_query() -> None:
         ("/join/SECRET", "/join/…"),
         ("/calendar/SECRET.ics", "/calendar/…"),
         ("/unsubscribe/SECRET/", "/unsubscribe/…/"),
+        ("/api/v1/nudges/SECRET", "/api/v1/nudges/…"),
         ("/Join//SECRET", "/Join//…"),
         ("/api/v1/invitations/", "/api/v1/invitations/"),
         ("/api/v1/special-offers/7/8", "/api/v1/special-offers/7/8"),

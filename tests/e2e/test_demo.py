@@ -29,6 +29,8 @@ STORY = (
     r"They are up: http://127\.0\.0\.1:\d+/admin/",
     r"The API: http://127\.0\.0\.1:\d+/api/v1/docs/",
     r"demo-clinic@demo\.example +\S+ +demo-clinic +admin of Harbour Clinics",
+    r"demo-venues@demo\.example +\S+ +demo-venues +admin of Quayside Venues, venue operator",
+    r"demo-aster@demo\.example +\S+ +demo-aster +admin of Aster Events, organizer",
     r"What is sent by mail, SMS and WhatsApp: http://127\.0\.0\.1:\d+",
     r"is open on \w+days, 09:00-12:00\.",
     r"So there are \d+ slots in the next weeks, 6 on \w+ \d+ \w+ \d+:",
@@ -53,7 +55,35 @@ STORY = (
     r"an offer stands 5 s here",
     r"lets the time run out and is off the list",
     r"accepts\. 14:30 is booked again: the day is full\.",
-    r"waitlist\.hold_expired +2",
+    r"Quay Hall: an offer stands 5 s here",
+    r"3 organizers send Quay Hall an RFP",
+    r"Its owner answers each of them: unavailable",
+    r"100% of its answers .* Its badge, for everybody to see: Fully Booked \(red\)",
+    r"they join the waitlist of Quay Hall\. Each reads their own place:",
+    r"1\.  Aster Events +Spring gala",
+    r"3\.  Cedar Society +Annual congress",
+    r"The owner reads what they read before anybody joined: neither who waits nor how many",
+    r"Their list of who waits here: 0 entries",
+    r"The owner shows that Quay Hall has room: Accepting Events \(green\)",
+    r"Aster Events is offered Quay Hall, to be answered within 5 s \(by \d\d:\d\d:\d\d WES?T\)",
+    r"Held by the worker's offer_vacancy",
+    r"Email to demo-aster@demo\.example: Quay Hall has room again",
+    r"Aster Events lets the time run out and is off the list",
+    r"Ended by the worker's expire_holds, which beat calls",
+    r"Birch and Partners is offered Quay Hall",
+    r"Birch and Partners lets the time run out and is off the list",
+    r"2 offers in a row had no answer: the breaker stops them, and the owner is asked",
+    r"Email to demo-venues@demo\.example: Quay Hall: offers have stopped",
+    r"Aster Events joins again, at place 2",
+    r"The owner lets offers go on, .* not who that is, nor whether others wait",
+    r"Cedar Society is offered Quay Hall",
+    r"Cedar Society accepts: a new RFP, Annual congress, is drafted for Quay Hall alone",
+    r"Only now the owner learns of Cedar Society",
+    r"Cedar Society chooses Quay Hall for Annual congress",
+    r"nobody else is asked: Aster Events goes on waiting, at place 1",
+    r"Quay Hall +[\d.]+ s +[\d.]+ s +3",
+    r"venue\.availability_improved +1",
+    r"waitlist\.hold_expired +4",
     r"waitlist\.tasks\.fill_facility +succeeded +\d+",
     r"check_invariants: ",
     r"Serving http://",
@@ -169,6 +199,8 @@ def see_what_was_sent(*, url: str) -> None:
             }
             joined = sent["Email"].get_by_role("heading", name="you are on the waitlist")
             expect(joined.first).to_be_visible()
+            for subject in ("Quay Hall has room again", "Quay Hall: offers have stopped"):
+                expect(sent["Email"].get_by_role("heading", name=subject).first).to_be_visible()
             with page.expect_download() as download:
                 sent["Email"].get_by_role("link", name="appointment.ics").first.click()
             assert download.value.path().read_bytes().startswith(b"BEGIN:VCALENDAR")
@@ -179,7 +211,8 @@ def see_what_was_sent(*, url: str) -> None:
             sent["SMS"].get_by_role("textbox").first.fill("stop")
             sent["SMS"].get_by_role("button", name="Send").first.click()
             expect(sent["SMS"].get_by_text("You get no more messages here")).to_be_visible()
-            page.get_by_role("link", name="Unsubscribe").first.click()
+            salon = sent["Email"].get_by_role("article").filter(has_text="Salon Lumiere")
+            salon.get_by_role("link", name="Unsubscribe").first.click()
             expect(page.get_by_role("button")).to_have_text(re.compile("lista de espera"))
         finally:
             browser.close()

@@ -12,18 +12,23 @@ from config.demo import listeners
 
 
 class Mailbox:
-    """Takes every mail, unless `answer` says what to answer instead, such as `550 no`."""
+    """Takes every mail, unless `answer` says what to answer instead, such as `550 no`.
+
+    `answers` says it for single addresses.
+    """
 
     def __init__(self) -> None:
         self.mails: list[EmailMessage] = []
         self.answer: str | None = None
+        self.answers: dict[str, str] = {}
 
     async def handle_RCPT(
         self, server: Any, session: Any, envelope: Any, address: str, options: Any
     ) -> str:
         """Take a recipient, or not."""
-        if self.answer is not None:
-            return self.answer
+        answer = self.answers.get(address, self.answer)
+        if answer is not None:
+            return answer
         envelope.rcpt_tos.append(address)
         return "250 OK"
 

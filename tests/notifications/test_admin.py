@@ -81,9 +81,9 @@ def test_what_came_in_is_for_operators_and_has_no_text(client: Client, seed: See
     client.force_login(User.objects.create_superuser("root@example.com", "secret", name="Root"))
     inbound = InboundMessage.objects.get()
     shown = client.get(url(InboundMessage, "change", inbound.pk)).content.decode()
-    assert inbound.provider_message_id in shown
+    assert inbound.digest in shown
     assert {field.name for field in InboundMessage._meta.fields} == {
-        "id", "created_at", "updated_at", "channel", "provider_message_id", "patient", "hold",
+        "id", "created_at", "updated_at", "channel", "digest", "patient", "hold",
         "asked", "outcome", "at",
     }  # fmt: skip
 

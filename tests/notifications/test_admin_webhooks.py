@@ -8,10 +8,12 @@ from django.test import Client
 from pytest_django import Settings
 
 from accounts.models import Tenant, User
+from accounts.roles import Role
 from notifications import webhook_deliveries, webhooks
 from notifications.models import StreamCursor, WebhookDelivery, WebhookEndpoint
 from notifications.outbound import Answer
 from tests.accounts.pages import act, send, url
+from tests.api import log_in
 from tests.factories import MembershipFactory, TenantFactory
 from tests.notifications import receivers
 from tests.notifications.receivers import Receiver
@@ -61,6 +63,19 @@ def test_an_endpoint_is_added_changed_tested_and_removed(
     assert "whsec_" in secret
     assert act(admin, "remove", endpoint) == ["Removed: 1 of 1."]
     assert not WebhookEndpoint.objects.exists()
+
+
+def test_tests_are_limited_as_by_the_api(
+    admin: Client, tenant: Tenant, receiver: Receiver, settings: Settings
+) -> None:
+    settings.RATE_LIMITS = {**settings.RATE_LIMITS, f"webhook_test:{tenant.pk}": "1/hour"}
+    endpoint, _ = webhooks.add(tenant_id=tenant.pk, url=receiver.url, kinds=["waitlist.joined"])
+    assert act(admin, "test", endpoint) == [f"{endpoint}: 204"]
+    [said] = act(admin, "test", endpoint)
+    assert "too many tests" in said
+    assert len(receiver.requests) == 1
+    api = log_in(tenant=tenant, role=Role.ADMIN)
+    assert api.post(f"webhooks/{endpoint.pk}/test").status_code == 429
 
 
 def test_deliveries_are_retried_and_dismissed(admin: Client, tenant: Tenant) -> None:

@@ -8,14 +8,17 @@ import pytest
 from django.test import Client
 from rest_framework.test import APIClient
 
+from accounts.models import User
 from accounts.roles import Role
 from audit import clock
 from notifications import messages, nudges, relay, unsubscribes
 from notifications.models import Message, Preference
+from scheduling import patients
 from scheduling.models import Patient
+from tests import factories
 from tests.api import BASE, Api, log_in, patient_of
 from tests.waitlist import worlds
-from tests.waitlist.worlds import World
+from tests.waitlist.worlds import STAFF, World
 from waitlist import entries
 from waitlist.models import WaitlistEntry
 
@@ -218,6 +221,20 @@ def test_one_click_unsubscribes_and_a_look_does_not(world: World) -> None:
     assert not Preference.objects.get(patient=patient).waitlist_reminders
     assert client.post(path).json() == {"waitlist_reminders": False}
     assert b"<form" not in client.get(path, HTTP_ACCEPT="text/html").content
+
+
+def test_the_link_of_who_is_gone_is_not_there(world: World) -> None:
+    path, patient = _unsubscribe_path(world)
+    patients.erase(patient_id=patient.pk, actor=STAFF, now=clock.now())
+    user = factories.UserFactory.create()
+    told = Message(tenant=world.tenant, user=user)
+    user_path = f"{BASE}unsubscribe/{unsubscribes.sign(message=told)}"
+    assert APIClient().get(user_path).status_code == 200
+    User.objects.filter(pk=user.pk).delete()
+    for link in (path, user_path):
+        assert APIClient().get(link).status_code == 404
+        assert APIClient().post(link).status_code == 404
+    assert not Preference.objects.exists()
 
 
 @pytest.mark.parametrize(

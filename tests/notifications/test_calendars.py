@@ -353,10 +353,6 @@ def test_an_address_ends_with_what_its_user_was(clinic: World) -> None:
 
     assert alive(patients)
     assert alive(providers)
-    Patient.objects.filter(pk=mine.pk).update(erased_at=NOW)
-    assert not alive(patients)
-    Patient.objects.filter(pk=mine.pk).update(erased_at=None)
-    assert alive(patients)
     Patient.objects.filter(pk=mine.pk).update(user=None)
     assert not alive(patients)
     clinic.patient(user_id=caller.user_id)  # another row: the address was not for it

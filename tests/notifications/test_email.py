@@ -3,8 +3,8 @@
 import pytest
 from django.conf import LazySettings
 
-from notifications import channels, deliveries, email, messages, templates
-from notifications.channels import Failed
+from notifications import channels, deliveries, email, messages, tasks, templates
+from notifications.channels import Away, Failed
 from notifications.models import Message
 from tests.notifications import stub
 from tests.notifications.mailbox import Mailbox
@@ -94,9 +94,37 @@ def test_amazon_takes_mails_by_its_api(message: Message, settings: LazySettings)
 def test_a_server_that_is_away_is_tried_again(message: Message, settings: LazySettings) -> None:
     settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
     settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 1
-    assert deliveries.deliver(message=message, now=NOW) == "retried"
+    assert deliveries.deliver(message=message, now=NOW) == "away"
     message.refresh_from_db()
-    assert message.reason == "unreachable"
+    assert (message.status, message.reason) == ("queued", "unreachable")
+
+
+def test_recipients_who_are_refused_for_now_keep_no_other_from_being_told(
+    clinic: World, mailbox: Mailbox
+) -> None:
+    for number in range(6):
+        patient = clinic.patient(email=f"{number}@example.org")
+        clinic.join(patient=patient)
+        if number < 5:
+            mailbox.answers[patient.email] = "451 later"
+    relayed(now=NOW - 3650 * DAY)  # the task reads the clock
+    assert tasks.send_messages("email") == {"retried": 5, "sent": 1}
+    assert [mail["To"] for mail in mailbox.mails] == ["5@example.org"]
+
+
+@pytest.mark.parametrize(
+    ("status", "is_away"), [(401, True), (429, True), (503, True), (400, False)]
+)
+def test_an_api_is_away_or_refuses_one_mail(
+    message: Message, settings: LazySettings, status: int, is_away: bool
+) -> None:
+    with stub.opened(status=status, body={}) as postmark:
+        settings.EMAIL_BACKEND = "anymail.backends.postmark.EmailBackend"
+        settings.ANYMAIL = {"POSTMARK_SERVER_TOKEN": "t", "POSTMARK_API_URL": postmark.url}
+        with pytest.raises(Failed) as failed:
+            email.send(message=message, address="a@example.org", content=_content(message))
+    assert (failed.value.code, failed.value.permanent) == (f"http_{status}", not is_away)
+    assert isinstance(failed.value, Away) == is_away
 
 
 def test_a_name_with_a_line_break_makes_no_header(clinic: World, mailbox: Mailbox) -> None:

@@ -15,7 +15,7 @@ from scheduling import appointments
 from tests import factories
 from tests.audit.refusals import unguarded
 from tests.notifications.told import messages, relayed
-from tests.waitlist import worlds
+from tests.waitlist import asking, worlds
 from tests.waitlist.worlds import DAY, HOUR, NOW, STAFF, World
 from waitlist import entries, holds
 from waitlist.models import Hold
@@ -195,8 +195,9 @@ def test_an_organizers_news_go_to_who_joined_else_to_its_admins(organizer: Tenan
     venue = worlds.build(kind="venue")
     joiner, admin, other = (_member(organizer, role) for role in ("staff", "admin", "admin"))
     stranger = _member(venue.tenant, "admin")
-    entry = entries.join(
-        facility_id=venue.facility.pk,
+    [source] = asking.refused(places=[venue.facility], by=organizer)
+    entry = entries.join_venue(
+        rfp_venue_id=source.pk,
         organizer_id=organizer.pk,
         actor=events.Actor("user", joiner.user_id),
         now=NOW,
@@ -213,10 +214,9 @@ def test_an_organizers_news_go_to_who_joined_else_to_its_admins(organizer: Tenan
     assert set(Message.objects.values_list("tenant", flat=True)) == {organizer.pk}
 
 
-def test_a_venues_admins_are_told_of_its_breaker(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_venues_admins_are_told_of_its_breaker() -> None:
     venue = worlds.build(kind="venue")
     admin, staff = _member(venue.tenant, "admin"), _member(venue.tenant, "staff")
-    monkeypatch.setitem(events.KINDS, "waitlist.circuit_breaker_triggered", frozenset())
     events.record(
         kind="waitlist.circuit_breaker_triggered",
         tenant_id=venue.tenant.pk,

@@ -4,7 +4,7 @@ import hashlib
 import hmac
 import json
 from base64 import b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -15,20 +15,28 @@ from rest_framework.test import APIClient
 from twilio.request_validator import RequestValidator
 
 from audit import clock
-from notifications import messages, relay
+from notifications import email, messages, relay, templates
 from notifications.models import InboundMessage, Message, Preference
 from scheduling.models import Appointment, Patient
 from tests.notifications import stub
+from tests.notifications.providers import (
+    FORM,
+    PHONE,
+    SMS,
+    SMS_STATUS,
+    WHATSAPP,
+    post_form,
+    post_signed,
+    post_update,
+    pressed,
+)
 from tests.notifications.stub import Stub
 from tests.waitlist import worlds
 from waitlist.models import Hold
 
 pytestmark = pytest.mark.django_db
 
-PHONE = "+15005550006"
-SMS, SMS_STATUS = "/api/v1/inbound/sms", "/api/v1/inbound/sms-status"
-WHATSAPP, MAIL = "/api/v1/inbound/whatsapp", "/api/v1/inbound/mail-status"
-FORM = "application/x-www-form-urlencoded"
+MAIL = "/api/v1/inbound/mail-status"
 CONFIRMED = (
     "<ConfirmSubscriptionResponse><ConfirmSubscriptionResult/>"
     "<ResponseMetadata><RequestId>1</RequestId></ResponseMetadata></ConfirmSubscriptionResponse>"
@@ -53,80 +61,39 @@ def hold() -> Hold:
     return hold
 
 
-def _twilio(api: APIClient, path: str, *, sign: str | None = "token", **form: str) -> Any:
-    """Post a form as Twilio does, signed with a token."""
-    known = {"MessageSid": "SM9", "AccountSid": "AC", **form}
-    url = f"http://localhost:8000{path}"
-    headers = {}
-    if sign is not None:
-        signature = RequestValidator(sign).compute_signature(url, known)
-        headers["X-Twilio-Signature"] = signature
-    return api.post(path, urlencode(known), content_type=FORM, headers=headers)
-
-
-def _meta(api: APIClient, value: Mapping[str, Any], *, secret: str = "secret") -> Any:
-    """Post a change as Meta does, signed with a secret."""
-    metadata = {"display_phone_number": "15550001111", "phone_number_id": "123"}
-    change = {"field": "messages", "value": {"metadata": metadata, **value}}
-    update = {"object": "whatsapp_business_account", "entry": [{"id": "1", "changes": [change]}]}
-    return _post_signed(api, json.dumps(update).encode(), secret=secret)
-
-
-def _post_signed(api: APIClient, body: bytes, *, secret: str = "secret") -> Any:
-    digest = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
-    headers = {"X-Hub-Signature-256": f"sha256={digest}"}
-    return api.post(WHATSAPP, body, content_type="application/json", headers=headers)
-
-
-def _pressed(hold: Hold, *, word: str = "yes", id: str = "wamid.in", phone: str = PHONE) -> Any:
-    """A quick reply of a template, as Meta hands it on."""
-    return {
-        "messages": [
-            {
-                "context": {"from": "15550001111", "id": "wamid.1"},
-                "from": phone.removeprefix("+"),
-                "id": id,
-                "timestamp": "1750091045",
-                "type": "button",
-                "button": {"payload": f"{word}:{hold.pk}", "text": "Book now"},
-            }
-        ]
-    }
-
-
 # SMS
 
 
 def test_an_sms_is_answered_with_twiml(api: APIClient, twilio: Stub, hold: Hold) -> None:
-    answer = _twilio(api, SMS, From=PHONE, Body="YES")
+    answer = post_form(api, SMS, From=PHONE, Body="YES")
     assert (answer.status_code, answer["Content-Type"]) == (200, "text/xml")
     text = answer.content.decode()
     assert text.startswith(
         '<?xml version="1.0" encoding="UTF-8"?><Response><Message>You are booked'
     )
     assert Appointment.objects.get().patient == hold.patient
-    assert _twilio(api, SMS, From=PHONE, Body="YES").content == answer.content
+    assert post_form(api, SMS, From=PHONE, Body="YES").content == answer.content
 
 
 def test_a_name_cannot_write_twiml(api: APIClient, twilio: Stub, hold: Hold) -> None:
     type(hold.facility).objects.update(name="A & <B>")
-    assert b"A &amp; &lt;B&gt;" in _twilio(api, SMS, From=PHONE, Body="YES").content
+    assert b"A &amp; &lt;B&gt;" in post_form(api, SMS, From=PHONE, Body="YES").content
 
 
 @pytest.mark.parametrize("word", ["STOP", "START"])
 def test_where_twilio_has_answered_nothing_is_said(
     api: APIClient, twilio: Stub, hold: Hold, word: str
 ) -> None:
-    answer = _twilio(api, SMS, From=PHONE, Body=word.lower(), OptOutType=word)
+    answer = post_form(api, SMS, From=PHONE, Body=word.lower(), OptOutType=word)
     assert answer.content.endswith(b"<Response />")
     assert Preference.objects.get(patient=hold.patient).sms is (word == "START")
-    assert b"<Message>" in _twilio(api, SMS, From=PHONE, Body=word, MessageSid="SM8").content
+    assert b"<Message>" in post_form(api, SMS, From=PHONE, Body=word, MessageSid="SM8").content
 
 
 def test_a_yes_that_twilio_takes_for_a_start_is_a_yes(
     api: APIClient, twilio: Stub, hold: Hold
 ) -> None:
-    _twilio(api, SMS, From=PHONE, Body="YES", OptOutType="START")
+    post_form(api, SMS, From=PHONE, Body="YES", OptOutType="START")
     assert InboundMessage.objects.get().outcome == "accepted"
 
 
@@ -135,7 +102,7 @@ def test_a_yes_that_twilio_takes_for_a_start_is_a_yes(
 def test_a_form_that_is_not_twilios_is_refused(
     api: APIClient, twilio: Stub, hold: Hold, path: str, sign: str | None
 ) -> None:
-    answer = _twilio(api, path, sign=sign, From=PHONE, Body="YES")
+    answer = post_form(api, path, sign=sign, From=PHONE, Body="YES")
     assert (answer.status_code, answer.json()["code"]) == (403, "bad_signature")
     assert not InboundMessage.objects.exists()
 
@@ -162,7 +129,7 @@ def test_without_a_token_nothing_is_signed(
     api: APIClient, twilio: Stub, settings: LazySettings
 ) -> None:
     settings.TWILIO_AUTH_TOKEN = ""
-    assert _twilio(api, SMS, sign="", From=PHONE, Body="YES").status_code == 403
+    assert post_form(api, SMS, sign="", From=PHONE, Body="YES").status_code == 403
 
 
 def test_who_sends_too_much_is_not_answered(
@@ -171,7 +138,7 @@ def test_who_sends_too_much_is_not_answered(
     settings.RATE_LIMITS = {**settings.RATE_LIMITS, "inbound": "2/minute"}
     phone = f"+1500{clock.now():%H%M%S}{hold.pk.int % 10}"
     answers = [
-        _twilio(api, SMS, From=phone, Body="hello", MessageSid=f"SM{n}").content for n in range(3)
+        post_form(api, SMS, From=phone, Body="hello", MessageSid=f"SM{n}").content for n in range(3)
     ]
     assert [b"<Message>" in answer for answer in answers] == [True, True, False]
 
@@ -182,14 +149,14 @@ def test_who_sends_too_much_unsigned_has_to_wait(
     settings.RATE_LIMITS = {**settings.RATE_LIMITS, "unsigned": "2/minute"}
     settings.PROXIES = 1
     api.credentials(HTTP_X_FORWARDED_FOR=f"10.{clock.now():%H.%M.%S}")
-    codes = [_twilio(api, SMS, sign=None).status_code for _ in range(3)]
+    codes = [post_form(api, SMS, sign=None).status_code for _ in range(3)]
     assert codes == [403, 403, 429]
-    assert _twilio(api, SMS, From=PHONE, Body="YES").status_code == 200
+    assert post_form(api, SMS, From=PHONE, Body="YES").status_code == 200
 
 
 def test_a_form_without_a_message_is_malformed(api: APIClient, twilio: Stub) -> None:
-    assert _twilio(api, SMS, MessageSid="").status_code == 400
-    assert _twilio(api, SMS, MessageSid="S" * 201).status_code == 400
+    assert post_form(api, SMS, MessageSid="").status_code == 400
+    assert post_form(api, SMS, MessageSid="S" * 201).status_code == 400
 
 
 # WhatsApp
@@ -213,14 +180,14 @@ def test_without_a_token_no_challenge_is_given_back(
 
 
 def test_a_button_books_and_a_message_says_so(api: APIClient, meta: Stub, hold: Hold) -> None:
-    assert _meta(api, _pressed(hold)).status_code == 200
+    assert post_update(api, pressed(hold)).status_code == 200
     assert Appointment.objects.get().patient == hold.patient
     [call] = meta.calls
     assert call.path == "/v24.0/123/messages"
     assert (call.json["to"], call.json["type"]) == ("15005550006", "text")
     assert call.json["text"]["body"].startswith("You are booked:")
     taken = InboundMessage.objects.get()
-    assert (taken.channel, taken.provider_message_id) == ("whatsapp", "wamid.in")
+    assert (taken.channel, len(taken.digest)) == ("whatsapp", 64)
     assert (taken.outcome, taken.hold) == ("accepted", hold)
 
 
@@ -229,7 +196,7 @@ def test_a_button_of_ours_and_a_text_answer_as_well(api: APIClient, meta: Stub, 
     reply = {"type": "button_reply", "button_reply": {"id": f"no:{hold.pk}", "title": "No thanks"}}
     button = {**sent, "type": "interactive", "interactive": reply}
     text = {**sent, "id": "wamid.b", "type": "text", "text": {"body": "no, thanks"}}
-    assert _meta(api, {"messages": [button, text]}).status_code == 200
+    assert post_update(api, {"messages": [button, text]}).status_code == 200
     hold.refresh_from_db()
     assert hold.status == "declined"
     replies = [call.json["text"]["body"] for call in meta.calls]
@@ -239,7 +206,7 @@ def test_a_button_of_ours_and_a_text_answer_as_well(api: APIClient, meta: Stub, 
 
 
 def test_a_button_of_another_phone_answers_nothing(api: APIClient, meta: Stub, hold: Hold) -> None:
-    assert _meta(api, _pressed(hold, phone="+15005550009")).status_code == 200
+    assert post_update(api, pressed(hold, phone="+15005550009")).status_code == 200
     hold.refresh_from_db()
     assert hold.status == "offered"
     assert "no offer for you" in meta.calls[0].json["text"]["body"]
@@ -247,7 +214,7 @@ def test_a_button_of_another_phone_answers_nothing(api: APIClient, meta: Stub, h
 
 def test_a_reply_that_is_not_taken_changes_nothing(api: APIClient, meta: Stub, hold: Hold) -> None:
     meta.answers = [(500, {"error": {"code": 131000, "message": "x"}})]
-    assert _meta(api, _pressed(hold)).status_code == 200
+    assert post_update(api, pressed(hold)).status_code == 200
     assert Appointment.objects.exists()
 
 
@@ -258,13 +225,13 @@ def test_what_is_not_metas_is_refused(
     headers = {"X-Hub-Signature-256": signature} if signature else {}
     answer = api.post(WHATSAPP, b"{}", content_type="application/json", headers=headers)
     assert (answer.status_code, answer.json()["code"]) == (403, "bad_signature")
-    assert _meta(api, _pressed(hold), secret="other").status_code == 403
+    assert post_update(api, pressed(hold), secret="other").status_code == 403
     assert not InboundMessage.objects.exists()
 
 
 def test_another_numbers_messages_are_not_ours(api: APIClient, meta: Stub, hold: Hold) -> None:
-    value = {**_pressed(hold), "metadata": {"phone_number_id": "999"}}
-    assert _meta(api, value).status_code == 200
+    value = {**pressed(hold), "metadata": {"phone_number_id": "999"}}
+    assert post_update(api, value).status_code == 200
     assert not InboundMessage.objects.exists()
 
 
@@ -281,7 +248,7 @@ def test_another_numbers_messages_are_not_ours(api: APIClient, meta: Stub, hold:
     ],
 )  # fmt: skip
 def test_what_is_not_understood_is_passed_over(api: APIClient, meta: Stub, body: Any) -> None:
-    assert _post_signed(api, json.dumps(body).encode()).status_code == 200
+    assert post_signed(api, json.dumps(body).encode()).status_code == 200
     assert not InboundMessage.objects.exists()
 
 
@@ -305,12 +272,12 @@ def test_twilio_tells_what_became_of_an_sms(api: APIClient, twilio: Stub, hold: 
     message = _sent("sms", id="SM9")
     path = f"{SMS_STATUS}?message={message.pk}"
     for status in ("queued", "sent"):
-        assert _twilio(api, path, MessageStatus=status).status_code == 200
+        assert post_form(api, path, MessageStatus=status).status_code == 200
         assert _state(message) == ("sent", "")
-    _twilio(api, path, MessageStatus="delivered")
+    post_form(api, path, MessageStatus="delivered")
     assert _state(message) == ("delivered", "")
     for status in ("sent", "undelivered", "failed"):  # never backwards
-        _twilio(api, path, MessageStatus=status, ErrorCode="30003")
+        post_form(api, path, MessageStatus=status, ErrorCode="30003")
         assert _state(message) == ("delivered", "")
 
 
@@ -318,9 +285,9 @@ def test_twilio_tells_why_an_sms_was_not_delivered(
     api: APIClient, twilio: Stub, hold: Hold
 ) -> None:
     message = _sent("sms", id="SM9")
-    _twilio(api, SMS_STATUS, MessageStatus="undelivered", ErrorCode="30005")
+    post_form(api, SMS_STATUS, MessageStatus="undelivered", ErrorCode="30005")
     assert _state(message) == ("failed", "twilio_30005")
-    _twilio(api, SMS_STATUS, MessageStatus="delivered")
+    post_form(api, SMS_STATUS, MessageStatus="delivered")
     assert _state(message) == ("failed", "twilio_30005")
 
 
@@ -328,10 +295,10 @@ def test_a_report_of_what_is_not_known_changes_nothing(
     api: APIClient, twilio: Stub, meta: Stub, hold: Hold
 ) -> None:
     message = _sent("sms", id="SM9")
-    answer = _twilio(api, SMS_STATUS, MessageSid="other", MessageStatus="delivered")
+    answer = post_form(api, SMS_STATUS, MessageSid="other", MessageStatus="delivered")
     assert answer.status_code == 200
-    assert _twilio(api, f"{SMS_STATUS}?message=x", MessageSid="other").status_code == 200
-    assert _meta(api, {"statuses": [{"id": "SM9", "status": "delivered"}]}).status_code == 200
+    assert post_form(api, f"{SMS_STATUS}?message=x", MessageSid="other").status_code == 200
+    assert post_update(api, {"statuses": [{"id": "SM9", "status": "delivered"}]}).status_code == 200
     assert _state(message) == ("sent", "")
 
 
@@ -341,10 +308,10 @@ def test_a_report_tells_that_a_sender_lost_its_outcome(
     """It is not sent again; but what nobody tried to send, no report is of."""
     message = Message.objects.get(channel="sms", status="queued")
     path = f"{SMS_STATUS}?message={message.pk}"
-    _twilio(api, path, MessageStatus="sent")
+    post_form(api, path, MessageStatus="sent")
     assert _state(message) == ("queued", "")
     [claimed] = messages.claim(channel="sms", now=clock.now(), limit=1)
-    _twilio(api, path, MessageStatus="delivered")
+    post_form(api, path, MessageStatus="delivered")
     assert _state(message) == ("delivered", "")
     assert message.provider_message_id == "SM9"
     assert not messages.note_sent(message=claimed, provider_message_id="late", now=clock.now())
@@ -368,14 +335,14 @@ def test_meta_tells_what_became_of_a_message(
 ) -> None:
     message = _sent("whatsapp", id="wamid.1")
     told = {"id": "wamid.1", "recipient_id": "15005550006", **status}
-    assert _meta(api, {"statuses": [told, told]}).status_code == 200
+    assert post_update(api, {"statuses": [told, told]}).status_code == 200
     assert _state(message) == state
 
 
 def test_metas_report_finds_a_message_by_our_id(api: APIClient, meta: Stub, hold: Hold) -> None:
     [claimed] = messages.claim(channel="whatsapp", now=clock.now(), limit=1)
     told = {"id": "wamid.7", "status": "sent", "biz_opaque_callback_data": str(claimed.pk)}
-    _meta(api, {"statuses": [told]})
+    post_update(api, {"statuses": [told]})
     assert _state(claimed) == ("sent", "")
     assert claimed.provider_message_id == "wamid.7"
 
@@ -408,6 +375,21 @@ def test_a_mail_provider_tells_what_became_of_a_mail(
     message = _sent("email", id="mail-1")
     assert _postmark(api, {"MessageID": "mail-1", **body}).status_code == 200
     assert _state(message) == state
+
+
+def test_a_report_that_comes_before_its_sender_noted_the_id_is_not_lost(
+    api: APIClient, postmark: None, hold: Hold
+) -> None:
+    """Nor is the mail sent again, should the sender have been killed since."""
+    [claimed] = messages.claim(channel="email", now=clock.now(), limit=1)
+    told = {"RecordType": "Delivery", "MessageID": "mail-1"}
+    assert _postmark(api, {**told, "Metadata": {"message": "none of ours"}}).status_code == 200
+    assert _state(claimed) == ("queued", "")
+    content = templates.render(message=claimed, now=clock.now())
+    mail = email.write(message=claimed, address="a@example.org", content=content)
+    assert _postmark(api, {**told, "Metadata": mail.metadata}).status_code == 200
+    assert _state(claimed) == ("delivered", "")
+    assert claimed.provider_message_id == "mail-1"
 
 
 def test_mail_reports_are_the_providers_alone(
@@ -518,9 +500,9 @@ def test_nothing_of_what_somebody_wrote_is_kept(
     api: APIClient, twilio: Stub, meta: Stub, hold: Hold
 ) -> None:
     secret = "Zebulon has a migraine"
-    _twilio(api, SMS, From=PHONE, Body=secret)
+    post_form(api, SMS, From=PHONE, Body=secret)
     text = {"from": PHONE[1:], "id": "wamid.t", "type": "text", "text": {"body": secret}}
-    _meta(api, {"messages": [text]})
+    post_update(api, {"messages": [text]})
     assert InboundMessage.objects.count() == 2
     for row in InboundMessage.objects.values():
         assert "Zebulon" not in str(row)

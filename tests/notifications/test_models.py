@@ -82,7 +82,7 @@ REFUSED: dict[str, list[str]] = {
     "calendarfeed_digest": ["UPDATE notifications_calendarfeed SET digest = 'secret'"],
     "inbound_once": [
         "INSERT INTO notifications_inboundmessage"
-        " (channel, provider_message_id, outcome, asked, at)"
+        " (channel, digest, outcome, asked, at)"
         " SELECT channel, '1', outcome, asked, at FROM notifications_inboundmessage"
     ],
     "inbound_channel": [INBOUND.format("channel = 'email'")],
@@ -116,7 +116,7 @@ def rows(clinic: World) -> dict[str, Any]:
             tenant=tenant, kind="waitlist.joined", channel="sms", language="en", body="Hello"
         ).pk,
         "inbound": InboundMessage.objects.create(
-            channel="sms", provider_message_id="1", outcome="nothing", at=NOW
+            channel="sms", digest="1", outcome="nothing", at=NOW
         ).pk,
     }
 

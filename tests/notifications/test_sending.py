@@ -7,11 +7,19 @@ from datetime import datetime, timedelta
 import pytest
 from django.core.cache import cache
 
+from accounts import members
+from accounts.models import Membership, User
+from audit.events import Actor
 from notifications import deliveries, messages, preferences, senders, tasks
-from notifications.channels import Content, Failed
+from notifications.channels import Away, Content, Failed
 from notifications.models import Message
+from scheduling import patients
 from scheduling.models import Patient
+from tests import factories, venues
+from tests.audit import broker
+from tests.notifications.stub import Stub
 from tests.notifications.told import relayed
+from tests.waitlist import asking
 from tests.waitlist.worlds import DAY, MINUTE, NOW, SECOND, STAFF, World
 from waitlist import entries, holds
 
@@ -221,6 +229,87 @@ def test_what_somebody_wants_is_asked_again_when_it_is_sent(
     assert fake.sent == []
 
 
+# Who is there no longer
+
+
+@pytest.fixture
+def member(clinic: World) -> Membership:
+    """Who works for an organizer, and is to be told that it waits."""
+    place = venues.open_venue(name="Great Hall")
+    organizer = asking.organizer(name="Bright Events")
+    factories.MembershipFactory.create(tenant=organizer, role="admin")
+    member = factories.MembershipFactory.create(tenant=organizer)
+    [source] = asking.refused(places=[place], by=organizer, title="Spring gala")
+    entries.join_venue(
+        rfp_venue_id=source.pk,
+        organizer_id=organizer.pk,
+        actor=Actor("user", member.user_id),
+        now=NOW,
+    )
+    relayed()
+    return member
+
+
+def _remove(member: Membership) -> None:
+    factories.MembershipFactory.create(user=member.user)  # elsewhere, which counts for nothing
+    members.remove(tenant_id=member.tenant_id, member_id=member.pk, actor=STAFF, now=NOW)
+
+
+def _disable(member: Membership) -> None:
+    User.objects.filter(pk=member.user_id).update(is_active=False)
+
+
+def test_who_works_there_is_written_to(fake: Fake, member: Membership) -> None:
+    assert _send() == ["sent"]
+    assert [address for _, address, _ in fake.sent] == [member.user.email]
+
+
+@pytest.mark.parametrize("is_claimed", [False, True])
+@pytest.mark.parametrize("leave", [_remove, _disable])
+def test_who_works_there_no_longer_is_not_written_to(
+    fake: Fake, member: Membership, leave: Callable[[Membership], None], is_claimed: bool
+) -> None:
+    claimed = _claim() if is_claimed else []
+    leave(member)
+    for message in claimed or _claim():
+        assert deliveries.deliver(message=message, now=NOW) == "suppressed"
+    assert fake.sent == []
+    message = Message.objects.get(channel="email", user=member.user)
+    assert (message.status, message.reason) == ("suppressed", "left")
+
+
+def test_what_is_claimed_is_not_sent_to_a_user_who_is_gone(fake: Fake, member: Membership) -> None:
+    [message] = _claim()
+    User.objects.filter(pk=member.user_id).delete()
+    assert deliveries.deliver(message=message, now=NOW) == "lost"
+    assert fake.sent == []
+
+
+def test_what_is_claimed_is_not_sent_to_who_was_erased(clinic: World, fake: Fake) -> None:
+    queued = _queue(clinic)
+    [message] = _claim()
+    assert queued.patient_id is not None
+    patients.erase(patient_id=queued.patient_id, actor=STAFF, now=NOW)
+    assert deliveries.deliver(message=message, now=NOW) == "suppressed"
+    assert fake.sent == []
+    queued.refresh_from_db()
+    assert (queued.status, queued.reason) == ("suppressed", "erased")
+
+
+def test_what_is_claimed_is_sent_to_the_address_of_now(
+    clinic: World, fake: Fake, twilio: Stub
+) -> None:
+    patient = clinic.patient(phone="+447700900123")
+    clinic.offer(entry=clinic.join(patient=patient))
+    relayed()
+    [sms] = messages.claim(channel="sms", now=NOW, limit=1)
+    [mail] = _claim()
+    changes = {"phone": "+447700900456", "email": "new@example.org"}
+    patients.update(patient_id=patient.pk, changes=changes, actor=STAFF, now=NOW)
+    assert [deliveries.deliver(message=one, now=NOW) for one in (sms, mail)] == ["sent", "sent"]
+    assert [address for _, address, _ in fake.sent] == [changes["phone"], changes["email"]]
+
+
 # In order
 
 
@@ -280,15 +369,39 @@ def test_the_task_sends_all_there_is_in_order(
     assert tasks.send_messages("email") == {}
 
 
+def test_what_is_left_after_a_turn_waits_behind_all_others(
+    clinic: World, fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clinic.join()
+    relayed(now=NOW - 3650 * DAY)
+    broker.empty()
+    monkeypatch.setattr(tasks, "TURN", 0)
+    assert tasks.send_messages("email") == {}
+    again = ("notifications", "notifications.tasks.send_messages", ["email"])
+    assert broker.messages() == [again]
+    broker.empty()
+
+
 def test_a_channel_that_is_away_rests(clinic: World, fake: Fake) -> None:
     for _ in range(5):
         clinic.join()
     relayed(now=NOW - 3650 * DAY)
-    fake.failure = Failed(permanent=False, code="unreachable")
-    assert tasks.send_messages("email") == {"retried": 3}
+    fake.failure = Away(code="unreachable")
+    assert tasks.send_messages("email") == {"away": 3}
     fake.failure = None
     assert tasks.send_messages("email") == {}
     cache.clear()
     assert tasks.send_messages("email") == {"sent": 2}
     untried = Message.objects.filter(channel="email", status="sent")
     assert set(untried.values_list("attempts", flat=True)) == {1}
+
+
+@pytest.mark.parametrize("failure", [Failed(permanent=False, code="refused"), ZeroDivisionError()])
+def test_what_is_wrong_with_single_messages_makes_no_channel_rest(
+    clinic: World, fake: Fake, failure: Exception
+) -> None:
+    for _ in range(5):
+        clinic.join()
+    relayed(now=NOW - 3650 * DAY)
+    fake.failure = failure
+    assert tasks.send_messages("email") == {"retried": 5}

@@ -46,7 +46,7 @@ def test_an_sms_is_sent_as_twilio_wants_it(clinic: World, twilio: Stub) -> None:
 def test_what_is_sent_again_is_reported_to_the_same_address(clinic: World, twilio: Stub) -> None:
     message = _offer(clinic)
     twilio.answers = [(503, {}), (201, {"sid": "SM2", "status": "queued"})]
-    assert deliveries.deliver(message=message, now=NOW) == "retried"
+    assert deliveries.deliver(message=message, now=NOW) == "away"
     message.refresh_from_db()
     assert message.next_attempt_at is not None
     [again] = messages.claim(channel="sms", now=message.next_attempt_at, limit=1)
@@ -69,11 +69,11 @@ def test_a_messaging_service_chooses_the_number(
     [
         (400, 21211, "failed", "twilio_21211"),  # no such number
         (400, 21610, "failed", "twilio_21610"),  # they texted STOP
-        (400, 21611, "retried", "twilio_21611"),  # too many queued
-        (401, 20003, "retried", "twilio_20003"),
-        (404, 20404, "retried", "twilio_20404"),
-        (429, 20429, "retried", "twilio_20429"),
-        (503, None, "retried", "twilio_503"),
+        (400, 21611, "away", "twilio_21611"),  # too many queued
+        (401, 20003, "away", "twilio_20003"),
+        (404, 20404, "away", "twilio_20404"),
+        (429, 20429, "away", "twilio_20429"),
+        (503, None, "away", "twilio_503"),
     ],
 )
 def test_a_refusal_is_for_good_or_for_now(
@@ -91,7 +91,7 @@ def test_a_server_that_is_away_is_tried_again(
 ) -> None:
     settings.TWILIO_URL = "http://127.0.0.1:1"
     message = _offer(clinic)
-    assert deliveries.deliver(message=message, now=NOW) == "retried"
+    assert deliveries.deliver(message=message, now=NOW) == "away"
     message.refresh_from_db()
     assert message.reason == "unreachable"
 

@@ -23,6 +23,7 @@ from tests.audit import broker, elsewhere
 from tests.notifications import receivers
 from tests.notifications.receivers import Receiver
 from tests.notifications.told import messages, relayed
+from tests.waitlist import asking
 from tests.waitlist.worlds import DAY, HOUR, MINUTE, NOW, SECOND, STAFF, World
 from waitlist import entries
 from waitlist.models import WaitlistEntry
@@ -419,10 +420,12 @@ def test_an_organizers_endpoint_is_not_told_how_many_wait_at_a_venue(receiver: R
     endpoint, _ = add(organizer, receiver.url)
     owners, _ = add(venue.tenant, "https://venue.example/")
     now: datetime = clock.now()
-    entries.join(facility_id=venue.pk, organizer_id=organizer.pk, actor=STAFF, now=now)
+    entry = asking.wait(place=venue, by=organizer, at=now)
     relay.relay(limit=10, now=now)
     send(endpoint)
     body = json.loads(receiver.requests[0].body)
     assert (body["venue_id"], body["organization_id"]) == (str(venue.pk), str(organizer.pk))
+    assert entry.rfp_venue is not None
+    assert body["source_rfp_id"] == str(entry.rfp_venue.rfp_id)
     assert body["metadata"]["queue_depth"] is None
     assert not owners.deliveries.exists()

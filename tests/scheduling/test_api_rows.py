@@ -99,6 +99,9 @@ def test_a_provider_works_where_it_is_said(facility: Facility, staff: Api) -> No
     assert stranger.json()["errors"][0]["field"] == "user"
     member = Membership.objects.get(user=staff.user)
     assert staff.patch(path, {"user": str(member.user_id)}, format="json").status_code == 200
+    patient = log_in(tenant=facility.tenant, role=Role.PATIENT)
+    assert staff.get(path).json()["user"] == str(member.user_id)
+    assert patient.get(path).json()["user"] is None  # which login a provider has is not theirs
     assert staff.patch(path, {"user": None}, format="json").json()["user"] is None
 
 

@@ -16,6 +16,7 @@ from tests.factories import (
     FacilityFactory,
     PatientFactory,
     ProviderFactory,
+    ServiceFactory,
     SlotFactory,
     TimeBlockFactory,
     tomorrow,
@@ -67,6 +68,24 @@ def test_staff_see_all_slots_and_a_patient_what_is_bookable(
     all_of_them = {str(one.pk) for one in (free, past, taken, blocked, claimed, other)}
     assert ids(staff.get("slots/")) == all_of_them
     assert ids(patient.get("slots/")) == {str(free.pk)}
+
+
+def test_a_service_finds_slots_of_any_service_that_it_fits(
+    facility: Facility, staff: Api, patient: Api
+) -> None:
+    service = ServiceFactory.create(tenant=facility.tenant, duration=timedelta(minutes=45))
+    stranger = ServiceFactory.create(duration=timedelta(minutes=5))
+    own = SlotFactory.create(facility=facility, service=service, minutes=30)
+    fits = SlotFactory.create(facility=facility, minutes=45)
+    SlotFactory.create(facility=facility, minutes=44)
+    SlotFactory.create(
+        facility=facility, service=ServiceFactory.create(tenant=facility.tenant), minutes=60
+    )
+    for client in (staff, patient):
+        found = client.get("slots/", {"facility": facility.pk, "service": service.pk})
+        assert ids(found) == {str(own.pk), str(fits.pk)}
+        assert found.json()["waitlist"] is None
+        assert not ids(client.get("slots/", {"service": stranger.pk}))
 
 
 def test_slots_are_filtered_sorted_and_paged(facility: Facility, staff: Api) -> None:

@@ -8,6 +8,7 @@ from django.core.exceptions import ValidationError
 
 from accounts import idempotency
 from accounts.models import IdempotencyKey, Invitation
+from accounts.roles import Caller, Role
 from accounts.rows import InUse
 from audit import clock
 from audit.errors import NotFound, Stale
@@ -121,7 +122,10 @@ def known() -> Patient:
         user=factories.UserFactory.create(), name="Ada Lovelace", phone="+442071838750",
         external_ref="A1", tier=2, chronic_condition=True,
     )  # fmt: skip
-    _answered(caller=f"{patient.user_id}:{patient.tenant_id}", key="theirs", body={})
+    assert patient.user_id is not None
+    for role, patient_id in ((Role.PATIENT, patient.pk), (Role.STAFF, None)):
+        caller = Caller(patient.user_id, patient.tenant_id, role, patient_id)
+        _answered(caller=idempotency.name(caller=caller), key=f"theirs as {role}", body={})
     about = {"results": [{"id": str(patient.pk), "name": "Ada Lovelace"}]}
     _answered(caller=f"{uuid4()}:{patient.tenant_id}", key="about", body=about)
     _answered(caller=f"{uuid4()}:{patient.tenant_id}", key="other", body={"id": str(uuid4())})
@@ -175,7 +179,7 @@ def test_an_erased_patient_keeps_no_invitation_and_what_is_elsewhere_stays(known
 def test_who_was_made_by_mistake_is_in_no_stored_answer_either(known: Patient) -> None:
     with pytest.raises(Stale):
         patients.remove(patient_id=known.pk, version=7)
-    assert len(_keys()) == 4
+    assert len(_keys()) == 5
     patients.remove(patient_id=known.pk, version=1)
     assert not Patient.objects.exists()
     assert _keys() == {"other", "empty"}
@@ -187,4 +191,4 @@ def test_answers_of_who_is_referred_to_stay(known: Patient) -> None:
     )
     with pytest.raises(InUse):
         patients.remove(patient_id=known.pk)
-    assert len(_keys()) == 4
+    assert len(_keys()) == 5

@@ -1,6 +1,6 @@
 """The pages of the demand: what they call, and what is refused."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -8,12 +8,15 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from audit import clock
 from audit.models import Event
 from scheduling.models import Appointment, Patient, Slot
-from tests import factories
+from tests import factories, venues
 from tests.accounts.pages import act, send, url
 from tests.accounts.seeds import Seed, plant
-from waitlist.models import EntryNote, Hold, WaitlistEntry, WaitlistPolicy
+from tests.waitlist import asking
+from waitlist.forms import EndForm
+from waitlist.models import CircuitBreaker, EntryNote, Hold, WaitlistEntry, WaitlistPolicy
 
 pytestmark = pytest.mark.django_db
 
@@ -82,6 +85,17 @@ def test_a_bad_policy_is_refused(client: Client, seed: Seed, field: str, value: 
     errors, _ = send(client, url(WaitlistPolicy, "change", policy.pk), **data)
     assert field in errors
     assert WaitlistPolicy.objects.get(pk=policy.pk).version == policy.version
+
+
+def test_admins_of_a_venue_read_what_is_the_same_at_every_venue(client: Client) -> None:
+    place = venues.open_venue()
+    admin = factories.MembershipFactory.create(tenant=place.tenant, role="admin").user
+    client.force_login(admin)
+    policy = WaitlistPolicy.objects.get(facility=place)
+    data = form_of(client, policy) | {"breaker_threshold": "1", "min_notice": "02:00:00"}
+    assert send(client, url(WaitlistPolicy, "change", policy.pk), **data)[0] == {}
+    policy.refresh_from_db()
+    assert (policy.breaker_threshold, policy.min_notice) == (3, timedelta(hours=2))
 
 
 def test_staff_read_policies(client: Client, seed: Seed) -> None:
@@ -343,10 +357,53 @@ def test_offers_passed_are_called_so(client: Client, seed: Seed) -> None:
         assert "Offers made" not in page
 
 
-def test_nothing_speaks_of_breakers_yet(client: Client, seed: Seed) -> None:
-    client.force_login(seed.admin)
-    policy = WaitlistPolicy.objects.get(facility=seed.facility)
-    assert "reaker" not in page_of(client, policy)
+def test_a_venues_admin_lets_offers_go_on_and_is_not_told_to_whom(client: Client) -> None:
+    place = venues.open_venue()
+    admin, staff = (
+        factories.MembershipFactory.create(tenant=place.tenant, role=role).user
+        for role in ("admin", "staff")
+    )
+    entry = asking.wait(place=place)
+    asking.free(place=place)
+    breaker = CircuitBreaker.objects.create(
+        tenant=place.tenant, facility=place, tripped_at=NOW, status="tripped"
+    )
+    client.force_login(staff)
+    assert client.get(url(CircuitBreaker, "changelist")).status_code == 403
+    client.force_login(admin)
+    assert place.name in page_of(client, breaker)
+    assert act(client, "resolve", breaker) == ["Resolved: 1 of 1."]
+    assert "resolved already" in act(client, "resolve", breaker)[0]
+    breaker.refresh_from_db()
+    entry.refresh_from_db()
+    assert (breaker.status, breaker.resolved_by, entry.status) == ("resolved", admin, "offered")
+    assert str(entry.pk) not in page_of(client, breaker)
+
+
+def test_an_organizers_staff_accept_for_it(client: Client) -> None:
+    entry = asking.wait(place=venues.open_venue(), at=clock.now())
+    hold = asking.offer(place=entry.facility, at=clock.now())
+    client.force_login(factories.MembershipFactory.create(tenant=hold.tenant).user)
+    assert act(client, "accept", hold) == ["Accepted: 1 of 1."]
+    entry.refresh_from_db()
+    assert entry.status == "converted"
+    assert "Spring gala" in page_of(client, entry)
+
+
+def test_an_organizers_entry_is_cancelled_for_a_reason_of_organizers(client: Client) -> None:
+    entry = asking.wait(place=venues.open_venue(), at=clock.now())
+    client.force_login(factories.MembershipFactory.create(tenant=entry.tenant).user)
+    assert act(client, "cancel", entry, reason="duplicate") == []
+    assert act(client, "cancel", entry, reason="found_alternative") == ["Cancelled: 1 of 1."]
+    entry.refresh_from_db()
+    assert (entry.status, entry.cancellation_reason) == ("cancelled", "found_alternative")
+
+
+def test_entries_of_both_kinds_are_cancelled_for_what_both_may_say(seed: Seed) -> None:
+    entry = asking.wait(place=venues.open_venue(), at=clock.now())
+    for rows in ([entry, seed.entry], [seed.entry, entry]):
+        reasons: Any = EndForm(rows=rows).fields["reason"]
+        assert {code for code, _ in reasons.choices} == {"no_longer_needed", "other"}
 
 
 def page_of(client: Client, row: Any) -> str:

@@ -1,7 +1,7 @@
 """Joining, changing one's wishes, leaving, being asked, and running out of time."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any
 from uuid import uuid4
 
@@ -9,32 +9,17 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.forms.models import model_to_dict
 
-from accounts.models import Tenant
 from audit.errors import NotFound, Refused
 from audit.models import Event
 from scheduling.models import Facility
 from tests import factories
 from tests.audit.log import brief, written
-from tests.waitlist import worlds
+from tests.waitlist import asking, worlds
 from tests.waitlist.worlds import DAY, HOUR, MINUTE, NOW, SECOND, STAFF, World
 from waitlist import entries, queues
-from waitlist.models import EntryNote, Hold, Queue, WaitlistEntry
+from waitlist.models import EntryNote, Hold, Queue, WaitlistEntry, WaitlistPolicy
 
 Status = WaitlistEntry.Status
-
-
-def _organizer() -> Tenant:
-    return factories.TenantFactory.create(kind=Tenant.Kind.ORGANIZER)
-
-
-def _ask(world: World, organizer: Tenant, **wishes: Any) -> WaitlistEntry:
-    return entries.join(
-        facility_id=world.facility.pk,
-        organizer_id=organizer.pk,
-        wishes=wishes,
-        actor=STAFF,
-        now=NOW,
-    )
 
 
 def _update(entry: WaitlistEntry, *, now: datetime = NOW, **wishes: Any) -> WaitlistEntry:
@@ -75,18 +60,6 @@ def test_the_event_tells_the_place_that_was_got(clinic: World) -> None:
     assert events[0].data["position"] == 2
 
 
-def test_an_organizers_entry_is_the_organizers(venue: World) -> None:
-    organizer = _organizer()
-    with written() as events:
-        entry = _ask(venue, organizer)
-    assert (entry.tenant_id, entry.organizer_id, entry.patient_id) == (
-        organizer.pk, organizer.pk, None
-    )  # fmt: skip
-    assert [(event.tenant_id, event.facility_id) for event in events] == [
-        (organizer.pk, venue.facility.pk)
-    ]
-
-
 def _refusal(world: World, **arguments: Any) -> Refused:
     given = {"facility_id": world.facility.pk, "patient_id": None, **arguments}
     before = WaitlistEntry.objects.count(), Event.objects.count(), world.queue.revision
@@ -116,58 +89,15 @@ def test_another_tenants_patient_is_not_found(clinic: World) -> None:
     assert (refused.code, refused.field) == ("not_found", "patient")
 
 
-def test_nobody_cannot_join(venue: World) -> None:
-    with pytest.raises(ValidationError) as caught:
-        entries.join(facility_id=venue.facility.pk, actor=STAFF, now=NOW)
-    assert set(caught.value.message_dict) == {"patient"}
-
-
-def test_a_tenant_that_is_no_organizer_cannot_join(venue: World) -> None:
-    refused = _refusal(venue, organizer_id=factories.TenantFactory.create().pk)
-    assert (refused.code, refused.field) == ("not_found", "organizer")
-
-
-@pytest.mark.parametrize("kind", ["clinic", "salon"])
-def test_an_organizer_waits_at_venues_only(db: None, kind: str) -> None:
-    """Nothing crosses tenants except an organizer's entry at a venue."""
-    refused = _refusal(worlds.build(kind=kind), organizer_id=_organizer().pk)
-    assert refused.code == "not_found"
-
-
 def test_a_patient_does_not_wait_at_a_venue_whatever_its_queue_is_like(venue: World) -> None:
     """A position, or that it is full or closed, would tell its owner who waits or how many."""
     patient = venue.patient()
-    venue.change(max_queue_size=1)
-    _ask(venue, _organizer())
+    WaitlistPolicy.objects.filter(facility=venue.facility).update(max_queue_size=1)
+    asking.wait(place=venue.facility)
     for _ in range(2):
         refused = _refusal(venue, patient_id=patient.pk)
         assert (refused.code, refused.field) == ("organizers_only", "facility")
         Queue.objects.filter(pk=venue.facility.pk).update(deactivated_at=NOW)
-
-
-def test_an_organizer_does_not_wait_at_their_own_venue(db: None) -> None:
-    own = worlds.build(kind="venue", tenant=_organizer())
-    assert _refusal(own, organizer_id=own.tenant.pk).code == "not_found"
-
-
-@pytest.mark.parametrize("wish", ["provider_id", "service_id", "any_facility", "metadata"])
-def test_an_organizer_wishes_nothing_but_when(venue: World, wish: str) -> None:
-    """So nothing that the owner edits is refused for the sake of somebody they do not see."""
-    given = {"provider_id": venue.provider.pk, "service_id": venue.service.pk}
-    with pytest.raises(ValidationError) as caught:
-        _ask(venue, _organizer(), **{wish: given.get(wish, True)})
-    assert set(caught.value.message_dict) == {wish}
-
-
-def test_a_patient_and_an_organizer_do_not_join_as_one(venue: World) -> None:
-    with pytest.raises((Refused, ValidationError)):
-        entries.join(
-            facility_id=venue.facility.pk,
-            patient_id=venue.patient().pk,
-            organizer_id=_organizer().pk,
-            actor=STAFF,
-            now=NOW,
-        )
 
 
 @pytest.mark.parametrize("wish", ["provider_id", "service_id"])
@@ -218,19 +148,6 @@ def test_an_offered_entry_fills_its_place_in_the_queue(clinic: World) -> None:
     assert _refusal(clinic, patient_id=clinic.patient().pk).code == "queue_full"
 
 
-def test_an_organizer_waits_in_so_many_queues_and_no_more(venue: World) -> None:
-    organizer = _organizer()
-    venue.change(max_active_per_requester=2)
-    first = _ask(venue, organizer)
-    _ask(worlds.build(kind="venue"), organizer)
-    third = worlds.build(kind="venue", tenant=venue.tenant)
-    third.change(max_active_per_requester=2)
-    assert _refusal(third, organizer_id=organizer.pk).code == "too_many_entries"
-    assert _ask(third, _organizer()).status == Status.WAITING
-    _cancel(first)
-    assert _ask(third, organizer).status == Status.WAITING
-
-
 def test_a_clinic_may_limit_its_patients_too(clinic: World) -> None:
     clinic.change(max_active_per_requester=1)
     patient = clinic.patient()
@@ -265,12 +182,6 @@ def test_at_a_salon_one_may_wait_once_for_each_service(salon: World) -> None:
     for service in (salon.service.pk, None):
         refused = _refusal(salon, patient_id=patient.pk, wishes={"service_id": service})
         assert refused.code == "already_waiting"
-
-
-def test_an_organizer_waits_once_at_a_venue(venue: World) -> None:
-    organizer = _organizer()
-    _ask(venue, organizer)
-    assert _refusal(venue, organizer_id=organizer.pk).code == "already_waiting"
 
 
 def test_an_inactive_facility_takes_nobody(clinic: World) -> None:
@@ -360,12 +271,6 @@ def test_a_bad_wish_changes_nothing_of_an_entry(
     assert Event.objects.count() == events
 
 
-def test_a_date_that_no_calendar_holds_with_its_grace_is_refused(venue: World) -> None:
-    with pytest.raises(ValidationError) as caught:
-        _ask(venue, _organizer(), latest=datetime(9999, 12, 31, tzinfo=UTC))
-    assert set(caught.value.message_dict) == {"latest"}
-
-
 def test_whoever_joins_counts_the_queue_on_and_visitors_only_if_one(clinic: World) -> None:
     clinic.join()
     assert (clinic.queue.revision, clinic.queue.visitors_revision) == (1, 0)
@@ -387,18 +292,13 @@ def test_whoever_joins_counts_the_queue_on_and_visitors_only_if_one(clinic: Worl
         ("clinic", {"latest": NOW - DAY, "dates_flexible": True}, NOW + 90 * DAY),
         ("salon", {}, NOW + 30 * DAY),
         ("salon", {"latest": NOW + HOUR}, NOW + HOUR),
-        ("venue", {}, NOW + 90 * DAY),
-        ("venue", {"latest": NOW + 3 * DAY}, NOW + 33 * DAY),
-        ("venue", {"latest": NOW - 29 * DAY}, NOW + DAY),
-        ("venue", {"latest": NOW + 3 * DAY, "dates_flexible": True}, NOW + 90 * DAY),
     ],
 )
 def test_an_entrys_end_follows_its_dates(
     db: None, kind: str, wishes: dict[str, Any], expected: datetime
 ) -> None:
     world = worlds.build(kind=kind)
-    is_venue = kind == "venue"
-    entry = _ask(world, _organizer(), **wishes) if is_venue else world.join(at=NOW, **wishes)
+    entry = world.join(at=NOW, **wishes)
     assert WaitlistEntry.objects.get(pk=entry.pk).expires_at == expected
 
 

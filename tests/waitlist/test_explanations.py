@@ -10,12 +10,11 @@ from django.db import transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from accounts.models import Tenant
 from audit.errors import NotFound
 from scheduling import blocks
 from scheduling.models import Provider, Slot
 from tests import factories
-from tests.waitlist import worlds
+from tests.waitlist import asking, worlds
 from tests.waitlist.worlds import DAY, HOUR, MINUTE, NOW, STAFF, World
 from waitlist import entries, explanations, fill
 from waitlist.explanations import EntryExplanation, Leader, SlotExplanation
@@ -285,10 +284,7 @@ def test_a_chance_elsewhere_says_what_keeps_that_facility_from_offering_it(clini
 
 def test_nothing_is_open_to_an_organizer_who_waits_for_the_venue(venue: World) -> None:
     venue.slot()
-    organizer = factories.TenantFactory.create(kind=Tenant.Kind.ORGANIZER)
-    entry = entries.join(
-        facility_id=venue.facility.pk, organizer_id=organizer.pk, actor=STAFF, now=NOW
-    )
+    entry = asking.wait(place=venue.facility)
     found = _entry(entry)
     assert (found.status, found.open, found.kept_out, found.chances) == ("waiting", 0, {}, [])
 

@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
-from accounts.models import Tenant
 from scheduling.models import Facility, Provider, Slot
 from tests import factories
-from tests.waitlist import worlds
+from tests.waitlist import asking, worlds
 from tests.waitlist.worlds import DAY, HOUR, MINUTE, NOW, SECOND, STAFF, World
 from waitlist import entries, holds
 from waitlist.models import Queue, WaitlistEntry
@@ -64,10 +63,7 @@ def test_another_tenants_entry_is_out_even_for_any_facility(clinic: World) -> No
 
 
 def test_an_organizers_entry_gets_no_slot(venue: World) -> None:
-    organizer = factories.TenantFactory.create(kind=Tenant.Kind.ORGANIZER)
-    entry = entries.join(
-        facility_id=venue.facility.pk, organizer_id=organizer.pk, actor=STAFF, now=NOW
-    )
+    entry = asking.wait(place=venue.facility)
     assert not Pair(venue, venue.slot(), entry).is_offered
 
 

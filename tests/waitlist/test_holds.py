@@ -7,8 +7,8 @@ from uuid import uuid4
 
 import pytest
 from django.core.exceptions import ValidationError
+from django.forms.models import model_to_dict
 
-from accounts.models import Tenant
 from audit.errors import NotFound
 from audit.models import Event
 from scheduling import appointments, blocks, slots
@@ -16,10 +16,10 @@ from scheduling.models import Appointment, Facility, Slot, TimeBlock
 from tests import factories
 from tests.audit import elsewhere
 from tests.audit.log import brief, written
-from tests.waitlist import worlds
+from tests.waitlist import asking, worlds
 from tests.waitlist.worlds import DAY, HOUR, MINUTE, NOW, SECOND, STAFF, World
 from waitlist import entries, fill, holds, invites
-from waitlist.models import Hold, WaitlistEntry, WaitlistPolicy
+from waitlist.models import Hold, WaitlistPolicy
 
 END = NOW + DAY - 30 * MINUTE  # of the offer that `World.offer` makes
 
@@ -126,12 +126,6 @@ def test_who_was_booked_elsewhere_meanwhile_cannot_accept(clinic: World, hold: H
     with pytest.raises(appointments.PatientBusy):
         worlds.accept(hold)
     assert _states(hold) == ("offered", "offered", "held")
-
-
-def test_a_hold_without_a_slot_cannot_be_accepted_yet(venue: World) -> None:
-    hold = worlds.without_slot(_asked(venue))
-    with pytest.raises(holds.HoldClosed):
-        worlds.accept(hold)
 
 
 # Declining
@@ -297,15 +291,12 @@ def test_a_sweep_leaves_what_somebody_has_locked_to_the_next(table: str) -> None
 # Holds of a whole venue
 
 
-def _asked(world: World) -> WaitlistEntry:
-    organizer = factories.TenantFactory.create(kind=Tenant.Kind.ORGANIZER)
-    return entries.join(
-        facility_id=world.facility.pk, organizer_id=organizer.pk, actor=STAFF, now=NOW
-    )
+def _offer_venue(venue: World) -> Hold:
+    return asking.offer(place=asking.wait(place=venue.facility).facility)
 
 
 def test_an_organizer_who_declines_a_venue_is_cancelled(venue: World) -> None:
-    hold = worlds.without_slot(_asked(venue))
+    hold = _offer_venue(venue)
     with written() as events:
         worlds.decline(hold)
     hold.refresh_from_db()
@@ -322,7 +313,7 @@ def test_an_organizer_who_declines_a_venue_is_cancelled(venue: World) -> None:
 
 
 def test_an_organizer_who_lets_a_venue_lapse_expires(venue: World) -> None:
-    hold = worlds.without_slot(_asked(venue))
+    hold = _offer_venue(venue)
     assert _expire(now=NOW + 2 * DAY) == 1
     hold.refresh_from_db()
     hold.entry.refresh_from_db()
@@ -455,7 +446,7 @@ def test_what_is_over_or_answered_is_not_reminded(clinic: World) -> None:
 
 
 def test_a_venues_offer_is_reminded_a_day_before_its_end(venue: World) -> None:
-    worlds.without_slot(_asked(venue))
+    _offer_venue(venue)
     assert holds.remind_due(now=NOW + DAY - SECOND, limit=10) == 0
     assert holds.remind_due(now=NOW + DAY, limit=10) == 1
 
@@ -510,6 +501,17 @@ def test_an_offer_is_taken_back_once_and_with_a_code(hold: Hold) -> None:
     ]  # fmt: skip
     with pytest.raises(holds.HoldClosed):
         holds.take_back(hold_id=hold.pk, reason="moved", actor=STAFF, now=NOW)
+
+
+def test_an_offer_of_a_whole_venue_is_not_taken_back(venue: World) -> None:
+    """An organizer's team could have theirs made anew for ever, and the lapses counted anew."""
+    hold = asking.offer(place=asking.wait(place=venue.facility).facility)
+    before, events = model_to_dict(hold), Event.objects.count()
+    with pytest.raises(holds.HoldClosed) as caught:
+        holds.take_back(hold_id=hold.pk, reason="moved", actor=STAFF, now=NOW)
+    assert caught.value.more == {"state": "offered"}
+    hold.refresh_from_db()
+    assert (model_to_dict(hold), Event.objects.count()) == (before, events)
 
 
 def test_what_was_taken_back_goes_to_others_until_staff_name_the_patient(

@@ -9,15 +9,14 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from accounts.models import Tenant
 from audit.models import Event, Unrelayed
 from availability import rfps, statuses
 from availability.models import Rfp, RfpVenue, Signal
 from notifications import relay
 from scheduling import appointments, blocks, slots
-from tests import factories, venues
+from tests import venues
 from tests.audit.refusals import unguarded
-from tests.waitlist import worlds
+from tests.waitlist import asking, worlds
 from tests.waitlist.worlds import DAY, HOUR, NOW, STAFF, World
 from waitlist import entries, holds, invariants, invites
 
@@ -82,9 +81,15 @@ def lived(clinic: World) -> World:
     clinic.join(latest=NOW)
     _ask()
     entries.expire_due(now=NOW, limit=10)
-    organizer = factories.TenantFactory.create(kind=Tenant.Kind.ORGANIZER)
-    venue = worlds.build(kind="venue")
-    entries.join(facility_id=venue.facility.pk, organizer_id=organizer.pk, actor=STAFF, now=NOW)
+    venue = worlds.build(kind="venue").facility
+    for way in ("lapse", "lapse", "convert", "wait"):
+        asking.wait(place=venue)
+        if way != "wait":
+            hold = asking.offer(place=venue)
+        if way == "lapse":
+            holds.expire_due(now=hold.expires_at, limit=10)
+        elif way == "convert":
+            asking.convert(hold)
     relay.relay(limit=5, now=NOW)
     return clinic
 
@@ -157,15 +162,7 @@ def test_2_two_live_holds_of_one_entry(clinic: World) -> None:
 
 
 def test_2_two_live_holds_without_slot_in_one_queue(venue: World) -> None:
-    waiting = [
-        entries.join(
-            facility_id=venue.facility.pk,
-            organizer_id=factories.TenantFactory.create(kind=Tenant.Kind.ORGANIZER).pk,
-            actor=STAFF,
-            now=NOW,
-        )
-        for _ in range(2)
-    ]
+    waiting = [asking.wait(place=venue.facility) for _ in range(2)]
     _drop("hold_without_slot_once", "waitlist_hold")
     for entry in waiting:
         worlds.without_slot(entry)
@@ -353,26 +350,14 @@ def test_9_a_patient_who_waits_at_a_venue(clinic: World, venue: World) -> None:
 
 
 def test_9_an_organizer_who_waits_at_their_own_venue(venue: World) -> None:
-    organizer = factories.TenantFactory.create(kind=Tenant.Kind.ORGANIZER)
-    entry = entries.join(
-        facility_id=venue.facility.pk, organizer_id=organizer.pk, actor=STAFF, now=NOW
-    )
-    _set("scheduling_facility", venue.facility.pk, tenant_id=organizer.pk)
-    _set(
-        "availability_venueavailability",
-        venue.facility.pk,
-        by="facility_id",
-        tenant_id=organizer.pk,
-    )
-    assert _found() == {(9, entry.pk)}
+    entry = asking.wait(place=venue.facility)
+    _set("scheduling_facility", venue.facility.pk, tenant_id=entry.organizer_id)
+    assert (9, entry.pk) in _found()
 
 
 def test_9_an_organizer_who_waits_at_a_place_that_is_no_venue(clinic: World, venue: World) -> None:
     """Nothing crosses tenants except an organizer's entry at a venue."""
-    organizer = factories.TenantFactory.create(kind=Tenant.Kind.ORGANIZER)
-    entry = entries.join(
-        facility_id=venue.facility.pk, organizer_id=organizer.pk, actor=STAFF, now=NOW
-    )
+    entry = asking.wait(place=venue.facility)
     assert _found() == set()
     _entry(entry.pk, facility_id=clinic.facility.pk)
     assert _found() == {(9, entry.pk)}

@@ -14,7 +14,7 @@ from scheduling import appointments, slots
 from scheduling.models import Appointment, Slot
 from tests import factories
 from tests.audit.log import brief, written
-from tests.waitlist import worlds
+from tests.waitlist import asking, worlds
 from tests.waitlist.worlds import DAY, HOUR, MINUTE, NOW, SECOND, STAFF, World
 from waitlist import entries, holds, invites
 from waitlist.models import Hold, Queue, WaitlistEntry
@@ -390,10 +390,7 @@ def test_who_is_booked_at_that_time_cannot_be_promoted(clinic: World) -> None:
 
 
 def test_an_organizer_cannot_be_booked_into_a_slot(venue: World) -> None:
-    organizer = factories.TenantFactory.create(kind="organizer")
-    entry = entries.join(
-        facility_id=venue.facility.pk, organizer_id=organizer.pk, actor=STAFF, now=NOW
-    )
+    entry = asking.wait(place=venue.facility)
     slot = venue.slot()
     assert _refusal(lambda: _promote(entry, slot)) == "not_found"
 

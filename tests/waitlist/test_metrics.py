@@ -5,12 +5,10 @@ from typing import Any
 
 import pytest
 
-from accounts.models import Tenant
 from scheduling import appointments
 from scheduling.models import Appointment, Facility
-from tests import factories
 from tests.audit import elsewhere
-from tests.waitlist import worlds
+from tests.waitlist import asking, worlds
 from tests.waitlist.worlds import DAY, HOUR, MINUTE, NOW, STAFF, World
 from waitlist import entries, holds, metrics, tasks
 from waitlist.models import DailyMetric
@@ -133,10 +131,7 @@ def test_one_facility_can_be_counted_alone(clinic: World) -> None:
 
 
 def test_a_row_is_its_facilitys_tenants_and_tells_nothing_of_organizers(venue: World) -> None:
-    organizer = factories.TenantFactory.create(kind=Tenant.Kind.ORGANIZER)
-    entry = entries.join(
-        facility_id=venue.facility.pk, organizer_id=organizer.pk, actor=STAFF, now=NOW
-    )
+    entry = asking.wait(place=venue.facility)
     worlds.without_slot(entry)
     assert metrics.roll_up(now=NOW + HOUR) == 0
     booked = venue.book(now=NOW)

@@ -4,13 +4,11 @@ from typing import Any
 
 import pytest
 
-from accounts.models import Tenant
-from tests import factories
+from tests import factories, venues
 from tests.audit import constraints
 from tests.audit.refusals import refusal
-from tests.waitlist import worlds
+from tests.waitlist import asking, worlds
 from tests.waitlist.worlds import DAY, HOUR, NOW, World
-from waitlist import entries
 from waitlist.models import CircuitBreaker, Hold
 
 COPY_HOLD = (
@@ -79,6 +77,10 @@ REFUSED: dict[str, list[str]] = {
         ENTRY.format("patient_id = NULL"),
         ENTRY.format("organizer_id = %(organizer)s, service_id = NULL"),
     ],
+    "entry_rfp_venue": [AT_VENUE.format("rfp_venue_id = NULL")],
+    "entry_converted_rfp_once": [
+        AT_VENUE.format("status = 'converted', closed_at = now(), converted_rfp_id = %(rfp)s")
+    ],
     "entry_organizer_wishes": [
         AT_VENUE.format("provider_id = %(provider)s"),
         AT_VENUE.format("service_id = %(service)s"),
@@ -93,6 +95,10 @@ REFUSED: dict[str, list[str]] = {
         ENTRY.format("status = 'converted', closed_at = now()"),
         ENTRY.format("appointment_id = %(appointment)s"),
         ENTRY.format("status = 'expired', closed_at = now(), appointment_id = %(appointment)s"),
+        ENTRY.format("status = 'converted', closed_at = now(), converted_rfp_id = %(rfp)s"),
+        AT_VENUE.format(
+            "status = 'converted', closed_at = now(), appointment_id = %(appointment)s"
+        ),
     ],
     "entry_cancelled": [
         ENTRY.format("status = 'cancelled', closed_at = now()"),
@@ -215,16 +221,10 @@ ACCEPTED = [
 def rows(clinic: World) -> dict[str, Any]:
     """One row of each kind, and those it may clash with."""
     venue = worlds.build(kind="venue")
-    organizer, other = (
-        factories.TenantFactory.create(kind=Tenant.Kind.ORGANIZER) for _ in range(2)
-    )
-    asked = entries.join(
-        facility_id=venue.facility.pk, organizer_id=organizer.pk, actor=worlds.STAFF, now=NOW
-    )
-    worlds.without_slot(asked)
-    venue_entry = entries.join(
-        facility_id=venue.facility.pk, organizer_id=other.pk, actor=worlds.STAFF, now=NOW
-    )
+    organizer = asking.organizer()
+    worlds.without_slot(asking.wait(place=venue.facility, by=organizer))
+    venue_entry = asking.wait(place=venue.facility)
+    converted = asking.convert(asking.offer(place=asking.wait(place=venues.open_venue()).facility))
     breaker = CircuitBreaker.objects.create(
         tenant=venue.tenant, facility=venue.facility, tripped_at=NOW
     )
@@ -241,6 +241,7 @@ def rows(clinic: World) -> dict[str, Any]:
         "offered_patient": hold.patient_id,
         "organizer": organizer.pk,
         "venue_entry": venue_entry.pk,
+        "rfp": converted.converted_rfp_id,
         "hold": hold.pk,
         "slot": clinic.slot(at=NOW + 2 * DAY).pk,
         "appointment": clinic.book(slot=clinic.slot(at=NOW + 3 * DAY)).pk,

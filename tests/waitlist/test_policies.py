@@ -14,7 +14,7 @@ from audit.models import Event
 from tests.audit.log import written
 from tests.waitlist import worlds
 from tests.waitlist.worlds import DAY, HOUR, NOW, STAFF, World
-from waitlist import entries, policies, ranking
+from waitlist import entries, policies, presets, ranking
 from waitlist.models import WaitlistEntry, WaitlistPolicy
 
 LONG = timedelta(days=999_999_999)
@@ -136,6 +136,32 @@ def test_several_bad_fields_are_named_together(clinic: World) -> None:
 @pytest.mark.parametrize("name", ["facility", "tenant", "tenant_id", "id", "version", "colour"])
 def test_what_is_no_policy_field_cannot_be_changed(clinic: World, name: str) -> None:
     assert _errors(clinic, **{name: uuid4()}) == {name}
+
+
+OTHERS: dict[str, Any] = {
+    "ordering": "score", "hold_window": 3 * DAY, "min_hold": 2 * HOUR, "reminder_lead": HOUR,
+    "on_hold_expiry": "requeue", "on_decline": "requeue", "max_offers_per_entry": 1,
+    "max_queue_size": 1, "max_active_per_requester": 1, "entry_ttl": DAY, "grace": DAY,
+    "nudge_after": DAY, "nudge_grace": DAY, "breaker_threshold": 1, "breaker_timeout": DAY,
+    "wait_per_day": 2, "membership": 1, "chronic": 1, "short_window": 1, "urgency": 1,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(OTHERS))
+def test_nobody_changes_how_a_venue_offers_itself(venue: World, name: str) -> None:
+    """Its owner could count who waits by it, or take an organizer's places at other venues."""
+    before, events = model_to_dict(venue.policy), Event.objects.count()
+    assert _errors(venue, **{name: OTHERS[name]}) == {name}
+    assert (model_to_dict(venue.policy), Event.objects.count()) == (before, events)
+
+
+def test_what_is_fixed_at_a_venue_may_be_sent_as_it_is_and_the_rest_be_changed(
+    venue: World,
+) -> None:
+    assert set(OTHERS) == presets.FIXED["venue"] < policies.FIELDS
+    policy = venue.policy
+    same = {name: getattr(policy, name) for name in policies.FIELDS}
+    assert not venue.change(**{**same, "auto_invite": False, "hold_window": "P2D"}).auto_invite
 
 
 def test_a_policy_of_no_facility_cannot_be_changed(db: None) -> None:

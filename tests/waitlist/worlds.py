@@ -149,7 +149,7 @@ def decline(hold: Hold, *, now: datetime = NOW) -> Hold:
 
 
 def without_slot(entry: WaitlistEntry, *, now: datetime = NOW) -> Hold:
-    """Hold the venue itself for an organizer's entry, as the venues issue will."""
+    """Hold a place without a slot for an entry, by hand: no event tells of it."""
     hold = Hold.objects.create(
         tenant_id=entry.tenant_id,
         facility_id=entry.facility_id,

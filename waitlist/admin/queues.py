@@ -1,6 +1,8 @@
 """Pages of queues, their policies, and what passes and days leave behind."""
 
+from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from django.contrib import admin
 from django.http import HttpRequest
@@ -8,13 +10,25 @@ from django.http import HttpRequest
 from accounts.access import Right
 from accounts.admin import TenantAdmin
 from audit import clock
-from audit.columns import link, moment
+from audit.columns import label, link, moment
+from audit.events import Actor
 from audit.filters import DayFilter
-from audit.pages import FunctionForm, Rows, actor, arguments
+from audit.pages import Answer, FunctionForm, Rows, action, actor, arguments
 from scheduling.admin import FACILITY
 from scheduling.models import Facility
-from waitlist import policies
-from waitlist.models import DailyMetric, DryPass, Fruitless, Queue, WaitlistPolicy
+from waitlist import breakers, policies, presets
+from waitlist.models import (
+    CircuitBreaker,
+    DailyMetric,
+    DryPass,
+    Fruitless,
+    Queue,
+    WaitlistPolicy,
+)
+
+BREAKER_STATUS = label(
+    colours={"tripped": "warning", "deactivated": "danger", "resolved": "success"}
+)
 
 
 @admin.register(Queue)
@@ -54,7 +68,7 @@ class WaitlistPolicyAdmin(TenantAdmin):
                 "fields": (
                     "hold_window", "reminder_lead", "on_hold_expiry", "on_decline",
                     "max_offers_per_entry", "min_notice", "look_ahead", "min_hold",
-                    "quiet_from", "quiet_until",
+                    "quiet_from", "quiet_until", "breaker_threshold", "breaker_timeout",
                 ),
             },
         ),
@@ -82,6 +96,11 @@ class WaitlistPolicyAdmin(TenantAdmin):
         ),
     )  # fmt: skip
 
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Fix what is not for this kind of facility to change."""
+        fixed = super().get_readonly_fields(request, obj)
+        return (*fixed, *presets.FIXED.get(obj.facility.kind, ())) if obj else fixed
+
     def save_model(
         self, request: HttpRequest, obj: WaitlistPolicy, form: Any, change: bool
     ) -> None:
@@ -92,6 +111,43 @@ class WaitlistPolicyAdmin(TenantAdmin):
             actor=actor(request=request),
             now=clock.now(),
         )
+
+
+@admin.register(CircuitBreaker)
+class CircuitBreakerAdmin(TenantAdmin):
+    """Venues whose offers nobody answered and so have stopped, for those who manage them."""
+
+    right = edit_right = Right.MANAGE
+    subject = "breaker"
+    history_by = "subject_id"
+    list_display = (
+        moment(field="tripped_at"), BREAKER_STATUS, link(field="facility"),
+        moment(field="resolved_at"), link(field="resolved_by"),
+    )  # fmt: skip
+    fields = (
+        "id", BREAKER_STATUS, link(field="facility"), moment(field="tripped_at"),
+        moment(field="resolved_at"), link(field="resolved_by"),
+    )  # fmt: skip
+    list_filter = ("status", FACILITY, ("tripped_at", DayFilter))
+    list_select_related = ("facility", "resolved_by")
+    search_fields = ("facility__name",)
+    actions = ("resolve",)
+
+    @action(
+        description="Let offers go on",
+        status=[CircuitBreaker.Status.TRIPPED, CircuitBreaker.Status.DEACTIVATED],
+    )
+    def resolve(self, request: HttpRequest, rows: Rows) -> Answer:
+        """Resolve them; the venues are offered to the next who waits."""
+        return self.run(request, rows, _resolve, id="breaker_id", done="Resolved")
+
+
+def _resolve(*, breaker_id: UUID, actor: Actor, now: datetime) -> None:
+    """Resolve a breaker that is open, as the row of a list names it."""
+    breaker = CircuitBreaker.objects.get(pk=breaker_id)
+    if breaker.status == CircuitBreaker.Status.RESOLVED:
+        raise breakers.NoBreaker("It is resolved already.")
+    breakers.resolve(facility_id=breaker.facility_id, actor=actor, now=now)
 
 
 @admin.register(Fruitless)

@@ -15,7 +15,7 @@ from audit.filters import DayFilter, LevelFilter
 from audit.pages import Answer, Rows, action, actor, arguments
 from scheduling.admin import FACILITY, PROVIDER, SERVICE
 from scheduling.admin.forms import choose_slot
-from waitlist import entries, holds, invites
+from waitlist import entries, holds, invites, offers
 from waitlist.forms import EndForm, EntryForm, NoteForm, WithdrawForm
 from waitlist.models import EntryNote, Hold, WaitlistEntry
 
@@ -72,6 +72,7 @@ class WaitlistEntryAdmin(TenantAdmin):
         "id", ENTRY_STATUS, "patient", "organizer", link(field="facility"), "joined_at",
         "expires_at", "offers_passed", "rank_key", "metadata", "nudged_at", "nudge_answered_at",
         "closed_at", "cancellation_reason", "cancellation_notes", link(field="appointment"),
+        link(field="rfp_venue"), link(field="converted_rfp"),
     )  # fmt: skip
     readonly_fields = fixed
     fieldsets = (
@@ -94,11 +95,11 @@ class WaitlistEntryAdmin(TenantAdmin):
         return (None, {"fields": ("facility", "patient")}), ("Wishes", {"fields": self.wishes})
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Fix the wishes of an entry that has ended; it can still be noted on."""
+        """Fix the wishes of an entry that has ended or is an organizer's; it can be noted on."""
         if obj is None:
             return ()
         fixed = super().get_readonly_fields(request, obj)
-        return (*fixed, *self.wishes) if obj.closed_at else fixed
+        return (*fixed, *self.wishes) if obj.closed_at or obj.organizer_id else fixed
 
     def save_model(self, request: HttpRequest, obj: WaitlistEntry, form: Any, change: bool) -> None:
         """Let a patient join, or change the wishes."""
@@ -161,8 +162,9 @@ class WaitlistEntryAdmin(TenantAdmin):
     @action(description="Cancel", status=ACTIVE)
     def cancel(self, request: HttpRequest, rows: Rows) -> Answer:
         """Ask why and cancel; what was offered goes to the next."""
+        form = partial(EndForm, rows=rows)
         return self.ask(
-            request, rows, entries.cancel, id="entry_id", form=EndForm, title="Cancel",
+            request, rows, entries.cancel, id="entry_id", form=form, title="Cancel",
             done="Cancelled",
         )  # fmt: skip
 
@@ -202,19 +204,19 @@ class HoldAdmin(TenantAdmin):
     def describe(self, row: Hold) -> str:
         return f"{row.patient} at {row.facility}, {row.status}" if row.patient else str(row)
 
-    @action(description="Accept for the patient", status=[Hold.Status.OFFERED])
+    @action(description="Accept for who waits", status=[Hold.Status.OFFERED])
     def accept(self, request: HttpRequest, rows: Rows) -> Answer:
-        """Book what is held."""
-        return self.run(request, rows, holds.accept, id="hold_id", done="Accepted")
+        """Book what is held; of a venue, draft a request to it."""
+        return self.run(request, rows, offers.accept, id="hold_id", done="Accepted")
 
-    @action(description="Decline for the patient", status=[Hold.Status.OFFERED])
+    @action(description="Decline for who waits", status=[Hold.Status.OFFERED])
     def decline(self, request: HttpRequest, rows: Rows) -> Answer:
-        """Say no to offers; the slots go to the next."""
+        """Say no to offers; what was held goes to the next."""
         return self.run(request, rows, holds.decline, id="hold_id", done="Declined")
 
     @action(description="Withdraw", status=[Hold.Status.OFFERED])
     def withdraw(self, request: HttpRequest, rows: Rows) -> Answer:
-        """Ask why and take offers back; the slots go to the next."""
+        """Ask why and take offers back; what was held goes to the next."""
         return self.ask(
             request, rows, holds.take_back, id="hold_id", form=WithdrawForm, title="Withdraw",
             done="Withdrawn",

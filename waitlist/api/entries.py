@@ -22,6 +22,7 @@ from audit import clock
 from audit.errors import check_version
 from scheduling import scopes as supply
 from scheduling import slots
+from scheduling.api.rules import check_references
 from scheduling.appointments import PatientBusy
 from waitlist import entries, invites, queues, ranking, scopes
 from waitlist.api.answers import EntryAnswer
@@ -91,27 +92,15 @@ class Edit(Wishes):
     slot = serializers.UUIDField(required=False)
 
 
-class EntryFilters(filters.FilterSet):  # type: ignore[misc]
-    """Filters and the order of the queue."""
+class StatusFilters(filters.FilterSet):  # type: ignore[misc]
+    """A filter by status, in our words or in those of other systems."""
 
-    facility = filters.UUIDFilter()
-    provider = filters.UUIDFilter()
-    service = filters.UUIDFilter()
-    patient = filters.UUIDFilter()
     status = filters.MultipleChoiceFilter(
         choices=[(name, name) for name in (*Status.values, *SYNONYMS)],
         method="with_status",
         label="Our words, or those of other systems: active or pending, invited, matched or "
         "notified, promoted or booked.",
     )
-    sort = filters.ChoiceFilter(
-        choices=[(name, name) for name in SORTS], method="sorted", label="Default: priority."
-    )
-
-    def filter_queryset(self, queryset: QuerySet[WaitlistEntry]) -> QuerySet[WaitlistEntry]:
-        """Narrow and sort."""
-        found = super().filter_queryset(queryset.order_by(*SORTS["priority"]))
-        return found  # type: ignore[no-any-return]
 
     def with_status(
         self, queryset: QuerySet[WaitlistEntry], name: str, value: list[str]
@@ -121,6 +110,23 @@ class EntryFilters(filters.FilterSet):  # type: ignore[misc]
         if len(wanted) == 1:  # as an equation, which an index can sort by what follows
             return queryset.filter(status=wanted.pop())
         return queryset.filter(status__in=wanted) if wanted else queryset
+
+
+class EntryFilters(StatusFilters):
+    """Filters and the order of the queue."""
+
+    facility = filters.UUIDFilter()
+    provider = filters.UUIDFilter()
+    service = filters.UUIDFilter()
+    patient = filters.UUIDFilter()
+    sort = filters.ChoiceFilter(
+        choices=[(name, name) for name in SORTS], method="sorted", label="Default: priority."
+    )
+
+    def filter_queryset(self, queryset: QuerySet[WaitlistEntry]) -> QuerySet[WaitlistEntry]:
+        """Narrow and sort."""
+        found = super().filter_queryset(queryset.order_by(*SORTS["priority"]))
+        return found  # type: ignore[no-any-return]
 
     def sorted(
         self, queryset: QuerySet[WaitlistEntry], name: str, value: str
@@ -181,6 +187,7 @@ class QueueView(EntryListView):
             rows.find(rows=supply.patients(caller=caller), id=patient_id, field="patient")
         facility_id = wishes.pop("facility")
         rows.find(rows=supply.facilities(caller=caller), id=facility_id, field="facility")
+        check_references(caller=caller, values=wishes)
         entry = entries.join(
             facility_id=facility_id,
             patient_id=patient_id,
@@ -237,6 +244,7 @@ class EntryView(ApiView, GenericAPIView[WaitlistEntry]):
             _only_staff(wishes=changes)
         to = changes.pop("status", None)
         _check_together(to=to, changes=changes)
+        check_references(caller=self.caller, values=changes)
         version = wanted_version(request=request)
         asked: dict[str, Any] = {"entry_id": id, "actor": self.caller.actor, "version": version}
         if to == Status.CANCELLED:

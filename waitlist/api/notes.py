@@ -66,13 +66,23 @@ class NotesView(RowsView):
     """The notes on an entry."""
 
     serializer_class = NoteAnswer
-    idempotent: ClassVar[bool] = False  # what staff write about a person is stored once
 
     def rows(self) -> QuerySet[EntryNote]:
         """Return the notes, oldest first."""
         found = scopes.entries(caller=self.caller)
         entry = rows.find(rows=found, id=self.kwargs["id"], field="entry")
         return EntryNote.objects.filter(entry=entry).order_by("at", "id")
+
+    def keep(self, *, body: Any) -> Any:
+        """Return the id alone: what staff write about a person is stored once."""
+        return {"id": body["id"]}
+
+    def recall(self, *, kept: Any) -> Any:
+        """Read the note again.
+
+        :raises NotFound: if it is gone, as when its patient was erased.
+        """
+        return NoteAnswer(rows.find(rows=self.rows(), id=kept["id"], field="note")).data
 
     def get(self, request: Request, id: UUID) -> Response:  # type: ignore[override]
         """List the notes on an entry, oldest first."""

@@ -22,9 +22,10 @@ from accounts import limits, links
 from accounts.parsers import JSONParser
 from accounts.views import PAGE
 from audit import clock
+from availability import rfps
 from scheduling import slots
 from scheduling.appointments import PatientBusy
-from waitlist import holds, offers
+from waitlist import conversions, holds, offers
 from waitlist.models import Hold
 
 FORM = "application/x-www-form-urlencoded"
@@ -104,7 +105,7 @@ class LinkView(links.LinkView):
         form = self.request.accepted_renderer.media_type == PAGE
         try:
             if accept:
-                holds.accept(hold_id=hold.pk, actor=offers.BEARER, now=clock.now())
+                offers.accept(hold_id=hold.pk, actor=offers.BEARER, now=clock.now())
             else:
                 holds.decline(hold_id=hold.pk, actor=offers.BEARER, now=clock.now())
         except holds.HoldClosed:
@@ -131,12 +132,23 @@ class OfferAcceptView(LinkView):
     """Saying yes by a link."""
 
     problems: ClassVar = {
-        "POST": (*slots.UNCLAIMABLE, holds.HoldClosed, PatientBusy, CsrfFailed, Throttled)
+        "POST": (
+            *slots.UNCLAIMABLE,
+            holds.HoldClosed,
+            conversions.HoldLapsed,
+            PatientBusy,
+            rfps.TooManyRfps,
+            CsrfFailed,
+            Throttled,
+        )
     }
 
     @extend_schema(auth=[], request=None, responses=OfferAnswer)
     def post(self, request: Request, token: str) -> Response:
-        """Accept an offer: its slot is booked. A second time is refused, telling the `state`."""
+        """Accept an offer. A second time is refused, telling the `state`.
+
+        Its slot is booked; of a whole venue, a new RFP to it is drafted.
+        """
         return self.answer(token=token, accept=True)
 
 

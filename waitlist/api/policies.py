@@ -74,7 +74,12 @@ class QuietHours(Body):
 
 
 class Policy(Body):
-    """How a queue behaves."""
+    """How a queue behaves.
+
+    At a venue all that shapes its offers and its caps is the same everywhere and cannot be changed:
+    the ordering, the hold window and all about holds, reminders, declines and lapses, the limits,
+    how long entries live, nudges, the breaker and the weights of priority. Send them as they are.
+    """
 
     facility = serializers.UUIDField(source="facility_id", read_only=True)
     ordering = serializers.ChoiceField(choices=WaitlistPolicy.Ordering.choices)
@@ -125,7 +130,10 @@ class PolicyView(ApiView, GenericAPIView[Any]):
 
     @extend_schema(request=Policy, responses=Policy)
     def put(self, request: Request, id: UUID) -> Response:
-        """Replace how a facility's waitlist behaves; those who wait are put in the new order."""
+        """Replace how a facility's waitlist behaves; those who wait are put in the new order.
+
+        At a venue, another value of what is the same at every venue is refused, naming the field.
+        """
         self._check(facility_id=id)
         body = Policy(data=request.data)
         body.is_valid(raise_exception=True)
@@ -156,7 +164,10 @@ class TenantPolicyView(PolicyView):
 
     @extend_schema(operation_id="tenant_waitlist_policy_update", request=Policy, responses=Policy)
     def put(self, request: Request, tenant: UUID, facility: UUID) -> Response:  # type: ignore[override]
-        """Replace how a facility's waitlist behaves; those who wait are put in the new order."""
+        """Replace how a facility's waitlist behaves; those who wait are put in the new order.
+
+        At a venue, another value of what is the same at every venue is refused, naming the field.
+        """
         self._check_tenant(tenant_id=tenant)
         return super().put(request, facility)
 

@@ -45,8 +45,36 @@ FROM waitlist_waitlistentry AS entry
 LEFT JOIN waitlist_hold AS hold ON hold.entry_id = entry.id AND hold.status = 'offered'
 WHERE (entry.status = 'offered') <> (hold.id IS NOT NULL)
 UNION ALL
-SELECT 4, 'entry converted to nothing, or the reverse', id
-FROM waitlist_waitlistentry WHERE (status = 'converted') <> (appointment_id IS NOT NULL)
+SELECT 4, 'entry converted to nothing or to two things, or the reverse', id
+FROM waitlist_waitlistentry
+WHERE (status = 'converted')::int <> num_nonnulls(appointment_id, converted_rfp_id)
+UNION ALL
+SELECT 4, 'RFP that two entries were converted to', converted_rfp_id
+FROM waitlist_waitlistentry WHERE converted_rfp_id IS NOT NULL
+GROUP BY converted_rfp_id HAVING count(*) > 1
+UNION ALL
+SELECT 4, 'RFP that is no copy of the one that its entry waited with', entry.id
+FROM waitlist_waitlistentry AS entry
+JOIN availability_rfpvenue AS source ON source.id = entry.rfp_venue_id
+JOIN availability_rfp AS rfp ON rfp.id = entry.converted_rfp_id
+WHERE rfp.duplicated_from_id IS DISTINCT FROM source.rfp_id
+UNION ALL
+SELECT 4, 'hold accepted, and its entry not converted', hold.id
+FROM waitlist_hold AS hold
+JOIN waitlist_waitlistentry AS entry ON entry.id = hold.entry_id
+WHERE hold.status = 'accepted' AND entry.status <> 'converted'
+UNION ALL
+SELECT 4, 'queue deactivated without a breaker that is, or the reverse', queue.facility_id
+FROM waitlist_queue AS queue
+LEFT JOIN waitlist_circuitbreaker AS breaker
+    ON breaker.facility_id = queue.facility_id AND breaker.status = 'deactivated'
+WHERE (queue.deactivated_at IS NOT NULL) <> (breaker.id IS NOT NULL)
+UNION ALL
+SELECT 4, 'place offered while its breaker is open', hold.id
+FROM waitlist_hold AS hold
+JOIN waitlist_circuitbreaker AS breaker
+    ON breaker.facility_id = hold.facility_id AND breaker.status <> 'resolved'
+WHERE hold.status = 'offered' AND hold.slot_id IS NULL
 UNION ALL
 SELECT 4, 'appointment from the waitlist that no entry, or more than one, was converted to', appointment.id
 FROM scheduling_appointment AS appointment
@@ -108,6 +136,17 @@ LEFT JOIN LATERAL (
     LIMIT 1
 ) AS told ON true
 WHERE told.status IS DISTINCT FROM hold.status
+UNION ALL
+SELECT 7, 'breaker that no event tells the status of', breaker.id
+FROM waitlist_circuitbreaker AS breaker
+LEFT JOIN LATERAL (
+    SELECT event.new_status AS status
+    FROM audit_event AS event
+    WHERE event.subject_id = breaker.id
+    ORDER BY event.id DESC
+    LIMIT 1
+) AS told ON true
+WHERE told.status IS DISTINCT FROM breaker.status
 UNION ALL
 SELECT 7, 'appointment that no event tells the status of', appointment.id
 FROM scheduling_appointment AS appointment
@@ -173,6 +212,12 @@ JOIN scheduling_facility AS facility ON facility.id = entry.facility_id
 LEFT JOIN scheduling_patient AS patient ON patient.id = entry.patient_id
 WHERE entry.tenant_id <> coalesce(patient.tenant_id, entry.organizer_id)
     OR (entry.organizer_id IS NULL AND entry.tenant_id <> facility.tenant_id)
+UNION ALL
+SELECT 9, 'organizer who waits for another venue, or with another''s RFP', entry.id
+FROM waitlist_waitlistentry AS entry
+LEFT JOIN availability_rfpvenue AS source ON source.id = entry.rfp_venue_id
+WHERE (entry.organizer_id, entry.facility_id)
+    IS DISTINCT FROM (source.tenant_id, coalesce(source.facility_id, entry.facility_id))
 UNION ALL
 SELECT 9, 'patient who waits at a venue, or organizer who waits elsewhere or at their own', entry.id
 FROM waitlist_waitlistentry AS entry

@@ -97,4 +97,4 @@ written AS (
     FROM settled
     WHERE %(to)s <> 'withdrawn'
 )
-SELECT id, slot_id FROM closed
+SELECT id, slot_id, facility_id FROM closed

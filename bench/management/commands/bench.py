@@ -6,7 +6,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from bench import expiries, fills, generations, inferences, machines, relays, requests
+from bench import drains, expiries, fills, generations, inferences, machines, relays, requests
 from bench.measures import WITHOUT_TRIGGERS, Result
 
 DENTISTS = Path(settings.BASE_DIR).parent / "shared" / "data" / "nhs_dentists"
@@ -66,6 +66,9 @@ BENCHES: dict[str, Callable[[Given], list[Result]]] = {
             venues=given["venues"], recorded=given["signals"], runs=given["runs"]
         )
     ],
+    "drain": lambda given: [
+        drains.bench_drain(recipients=given["recipients"], each=given["messages"])
+    ],
     "join": lambda given: [
         requests.bench_join(clients=given["clients"], joins=given["joins"], runs=given["runs"])
     ],
@@ -95,6 +98,8 @@ class Command(BaseCommand):
         parser.add_argument("--events", type=int, default=50_000, help="relay: events")
         parser.add_argument("--venues", type=int, default=20_000, help="infer: venues")
         parser.add_argument("--signals", type=int, default=2_000_000, help="infer: their signals")
+        parser.add_argument("--recipients", type=int, default=400, help="drain: recipients")
+        parser.add_argument("--messages", type=int, default=25, help="drain: for each recipient")
         parser.add_argument("--answers", type=int, default=200, help="accept: answers at once")
         parser.add_argument(
             "--hours", default=str(DENTISTS / "dentist_opening_times.csv"), metavar="FILE",

@@ -18,10 +18,21 @@ from audit import clock, events
 from audit.errors import Refused
 from audit.models import JobRun
 from config import terminal
-from config.demo import database, hours, page, seed, story, summary, supervisor
+from config.demo import (
+    clients,
+    database,
+    hours,
+    page,
+    seed,
+    story,
+    summary,
+    supervisor,
+    venues,
+)
 from config.demo.catcher import Catcher
 from config.demo.narrator import Narrator
-from config.demo.story import Joiner, Refill, Scene
+from config.demo.stage import Refill
+from config.demo.story import Joiner, Scene
 from config.demo.supervisor import Child, ChildEnded, Unseen
 from notifications.models import Channel
 from scheduling import patients
@@ -31,15 +42,16 @@ CATCHER_PORT = 8025
 START_SECONDS = 60.0
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
-#: How long the offers stand; a real clinic's 24 hours and a real salon's 15 minutes.
+#: How long the offers stand; a real clinic's 24 hours, salon's 15 minutes and venue's 48 hours.
 CLINIC_HOLD = timedelta(seconds=8)
 SALON_HOLD = timedelta(seconds=5)
+VENUE_HOLD = timedelta(seconds=5)
 
 
 class Command(BaseCommand):
     help = (
-        "Start web, worker and beat, and play the story of a cancelled appointment that is filled"
-        " from the waitlist, with made-up people. Then serve until Ctrl-C."
+        "Start web, worker and beat, and play the stories of cancelled appointments and of a venue"
+        " that are filled from the waitlist, with made-up people. Then serve until Ctrl-C."
     )
     # The tables that checks may look at are made here first.
     requires_system_checks = ()
@@ -131,7 +143,9 @@ def perform(
         seed.hurry_beat()
     clinic = seed.tenant(slug="demo-clinic", name="Harbour Clinics", kind=Tenant.Kind.CLINIC)
     salon = seed.tenant(slug="demo-salon", name="Salon Lumiere", kind=Tenant.Kind.SALON)
-    tenants = [clinic, salon]
+    owner = seed.tenant(slug="demo-venues", name="Quayside Venues", kind=Tenant.Kind.VENUE_OPERATOR)
+    organizers = seed.organizers(owner=owner)
+    tenants = [clinic, salon, owner, *organizers]
     if hours_file and practices_file:
         clinic = seed.tenant(slug="demo-nhs", name="Dentists", kind=Tenant.Kind.CLINIC)
         tenants.append(clinic)
@@ -178,6 +192,16 @@ def perform(
             play_salon(
                 scene=Scene(
                     place=seed.salon(tenant=salon, now=clock.now()),
+                    narrator=tell,
+                    children=children,
+                    catcher=catcher,
+                )
+            ),
+            play_venue(
+                scene=venues.Scene(
+                    venue=seed.venue(tenant=owner),
+                    owner=clients.log_in(site=catcher.site, tenant=owner),
+                    organizers=venues.with_wishes(organizers=organizers, site=catcher.site),
                     narrator=tell,
                     children=children,
                     catcher=catcher,
@@ -270,6 +294,16 @@ def play_salon(*, scene: Scene) -> Refill:
             Joiner(patient=third, answer="accept"),
         ],
     )
+
+
+def play_venue(*, scene: venues.Scene) -> Refill:
+    """Play at a venue: one after the other is offered the whole of it, and nobody answers twice."""
+    scene.narrator.title(
+        f"{scene.venue}: an offer stands {VENUE_HOLD.seconds} s here, not 48 hours;"
+        f" {venues.LAPSES} in a row without an answer stop them, not 3"
+    )
+    venues.hurry(scene=scene, hold=VENUE_HOLD)
+    return venues.play(scene=scene)
 
 
 def serve(*, catcher: Catcher, narrator: Narrator, children: Sequence[Child]) -> None:

@@ -14,7 +14,7 @@ from audit.events import SYSTEM
 from tests import factories
 from tests.clinics import Clinic, open_clinic
 from waitlist import entries, holds, invites
-from waitlist.models import DailyMetric, WaitlistEntry, WaitlistPolicy
+from waitlist.models import DailyMetric, EntryNote, WaitlistEntry, WaitlistPolicy
 
 URL = "/api/v1/waitlists"
 
@@ -83,6 +83,38 @@ def test_join_is_refused(
     assert (answer.status_code, answer.data["code"]) == (status, code), answer.data
     assert [error["field"] for error in answer.data["errors"]] == [field]
     assert not WaitlistEntry.objects.exists()
+
+
+def test_a_provider_who_is_gone_cannot_be_wished_for(clinic: Clinic) -> None:
+    gone = factories.ProviderFactory.create(
+        tenant=clinic.tenant, facilities=[clinic.facility], is_active=False
+    )
+    body = {
+        "facility": str(clinic.facility.pk), "patient": str(clinic.patient.pk),
+        "provider": str(gone.pk),
+    }  # fmt: skip
+    entry = clinic.join(patient=clinic.other_patient(), provider_id=clinic.provider.pk)
+    staff = clinic.client("staff")
+    changed = staff.patch(f"{URL}/{entry.pk}", {"provider": str(gone.pk)}, format="json")
+    for answer in (staff.post(URL, body, format="json"), changed,
+                   clinic.client("patient").post(URL, body, format="json")):  # fmt: skip
+        assert (answer.status_code, answer.data["code"]) == (404, "not_found")
+        assert [error["field"] for error in answer.data["errors"]] == ["provider"]
+    clinic.provider.is_active = False
+    clinic.provider.save()
+    change = {"provider": str(clinic.provider.pk), "urgency": 1}  # the same as before
+    assert staff.patch(f"{URL}/{entry.pk}", change, format="json").status_code == 200
+
+
+def test_a_provider_wishes_only_for_whom_they_see(clinic: Clinic) -> None:
+    elsewhere = factories.FacilityFactory.create(tenant=clinic.tenant)
+    unseen = factories.ProviderFactory.create(tenant=clinic.tenant, facilities=[elsewhere])
+    url = f"{URL}/{clinic.join(any_facility=True).pk}"
+    change = {"provider": str(unseen.pk)}
+    answer = clinic.client("provider").patch(url, change, format="json")
+    assert (answer.status_code, answer.data["code"]) == (404, "not_found")
+    assert [error["field"] for error in answer.data["errors"]] == ["provider"]
+    assert clinic.client("staff").patch(url, change, format="json").status_code == 200
 
 
 def test_join_twice_is_a_conflict(clinic: Clinic) -> None:
@@ -417,13 +449,19 @@ def test_notes_and_history(clinic: Clinic) -> None:
     assert len(theirs) == 5
 
 
-def test_no_answer_keeps_what_a_note_says(clinic: Clinic) -> None:
+def test_a_note_is_made_once_for_a_key_that_does_not_keep_what_it_says(clinic: Clinic) -> None:
     url = f"{URL}/{clinic.join().pk}/notes"
-    answer = clinic.client("staff").post(
-        url, {"text": "Limps."}, format="json", HTTP_IDEMPOTENCY_KEY="k1"
-    )
-    assert answer.status_code == 201, answer.data
-    assert not IdempotencyKey.objects.exists()
+    staff = clinic.client("staff")
+    key: dict[str, Any] = {"HTTP_IDEMPOTENCY_KEY": "k1"}
+    first, again = (staff.post(url, {"text": "Limps."}, format="json", **key) for _ in range(2))
+    assert (first.status_code, again.status_code) == (201, 201), again.data
+    assert first.json() == again.json()
+    note = EntryNote.objects.get()
+    assert IdempotencyKey.objects.get().body == {"id": str(note.pk)}
+    assert staff.post(url, {"text": "Runs."}, format="json", **key).status_code == 422
+    note.delete()
+    gone = staff.post(url, {"text": "Limps."}, format="json", **key)
+    assert (gone.status_code, gone.data["code"]) == (404, "not_found")
 
 
 def test_a_history_comes_in_pages(clinic: Clinic) -> None:

@@ -4,6 +4,9 @@ from typing import Any
 
 import pytest
 
+from accounts.roles import Role
+from tests import venues
+from tests.api import log_in
 from tests.clinics import Clinic, open_clinic
 from waitlist.models import WaitlistPolicy
 
@@ -109,3 +112,20 @@ def test_put_replaces_all(clinic: Clinic) -> None:
     del body["grace"]
     answer = client.put(url(clinic), body, format="json")
     assert (answer.status_code, answer.data["errors"][0]["field"]) == (400, "grace")
+
+
+def test_what_is_the_same_at_every_venue_is_refused_by_its_name(clinic: Clinic) -> None:
+    place = venues.open_venue()
+    owner = log_in(tenant=place.tenant, role=Role.ADMIN)
+    path = f"/api/v1/facilities/{place.pk}/waitlist-policy"
+    body = owner.get(path).json()
+    assert owner.put(path, body, format="json").status_code == 200
+    other = body | {"breaker_threshold": 1, "hold_window": "P3D"}
+    other["priority_weights"] = body["priority_weights"] | {"urgency": 1}
+    answer = owner.put(path, other, format="json")
+    assert answer.status_code == 400
+    assert {one["field"] for one in answer.data["errors"]} == {
+        "breaker_threshold", "hold_window", "priority_weights.urgency"
+    }  # fmt: skip
+    allowed = body | {"auto_invite": False}
+    assert owner.put(path, allowed, format="json").data["auto_invite"] is False

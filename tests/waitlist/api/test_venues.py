@@ -5,7 +5,7 @@ do. The two say the same, to the letter.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
@@ -13,6 +13,7 @@ import pytest
 from django.contrib import admin
 from django.db import transaction
 from django.test import Client, RequestFactory
+from graphql import get_named_type
 from rest_framework.test import APIClient
 
 from accounts import routes
@@ -21,14 +22,16 @@ from accounts.models import Tenant
 from accounts.roles import Role, roles
 from audit import clock
 from audit.events import SYSTEM
+from audit.models import Event
+from availability.models import RfpVenue
 from scheduling import appointments
 from scheduling.models import Appointment, Slot
-from tests import factories
+from tests import factories, graphql
 from tests.accounts.pages import url
 from tests.accounts.seeds import MODELS
 from tests.clinics import Clinic, open_clinic
-from tests.waitlist import worlds
-from waitlist import entries, fill, metrics
+from tests.waitlist import asking
+from waitlist import cascades, entries, fill, metrics
 from waitlist.admin.queues import DryPassAdmin, FruitlessAdmin
 from waitlist.models import DryPass, Fruitless, Hold, Queue, WaitlistEntry
 
@@ -37,17 +40,21 @@ pytestmark = pytest.mark.django_db
 API = "/api/v1/"
 INSIDERS = (Role.ADMIN, Role.STAFF, Role.PROVIDER, Role.PATIENT)
 #: What differs from one request to the next, whoever waits.
-PASSING = re.compile(r'csrfmiddlewaretoken" value="\w+"|"updated_at":"[^"]*"')
+PASSING = re.compile(r'csrfmiddlewaretoken" value="\w+"|"updated(?:_a|A)t":"[^"]*"')
 
 Said = dict[str, str]
 
 
 class Venue(NamedTuple):
-    """A venue, a client of the API for each of its people, and clients of its pages."""
+    """A venue, a client of the API for each of its people, and clients of its pages.
+
+    `refused` are the RFPs of three organizers that it answered it has no room, before it had again.
+    """
 
     clinic: Clinic
     apis: Mapping[Role, APIClient]
     browsers: Mapping[Role, Client]
+    refused: Sequence[RfpVenue]
 
 
 class Ids(NamedTuple):
@@ -73,21 +80,19 @@ def venue(db: None, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Venue:
     browsers = {Role.ADMIN: Client(), Role.STAFF: Client()}
     for role, browser in browsers.items():
         browser.force_login(clinic.users[role])
-    return Venue(clinic, {role: clinic.client(role) for role in INSIDERS}, browsers)
+    place = clinic.facility
+    refused = [asking.refused(places=[place], by=asking.organizer(), at=now)[0] for _ in range(3)]
+    asking.free(place=place, at=now)
+    return Venue(clinic, {role: clinic.client(role) for role in INSIDERS}, browsers, refused)
 
 
 def come(venue: Venue) -> Ids:
     """Let organizers wait there, one with an offer, one who leaves; do what the workers do."""
-    now = clock.now()
-
-    def ask() -> WaitlistEntry:
-        organizer = factories.TenantFactory.create(kind=Tenant.Kind.ORGANIZER)
-        return entries.join(
-            facility_id=venue.clinic.facility.pk, organizer_id=organizer.pk, actor=SYSTEM, now=now
-        )
-
-    offered, leaving, waiting = ask(), ask(), ask()
-    hold = worlds.without_slot(offered, now=now)
+    now, place = clock.now(), venue.clinic.facility
+    offered, leaving, waiting = (asking.join(source=source, at=now) for source in venue.refused)
+    hold = cascades.go_on(facility_id=place.pk, now=now)
+    assert hold is not None
+    assert hold.entry_id == offered.pk
     entries.cancel(entry_id=leaving.pk, reason="other", actor=SYSTEM, now=now)
     fill.fill(facility_id=venue.clinic.facility.pk, now=now)
     metrics.roll_up(now=now)
@@ -96,7 +101,8 @@ def come(venue: Venue) -> Ids:
 
 def ask_all(venue: Venue, ids: Ids) -> Said:
     """Ask all that can be asked; what an answer says of the ids that were asked for is left out."""
-    said = read_api(venue, ids) | try_api(venue, ids) | read_pages(venue) | try_pages(venue, ids)
+    said = read_api(venue, ids) | try_api(venue, ids) | ask_graphql(venue, ids)
+    said |= read_pages(venue) | try_pages(venue, ids)
     return {
         asked: PASSING.sub("", text.replace(str(ids.entry), "entry").replace(str(ids.hold), "hold"))
         for asked, text in said.items()
@@ -158,6 +164,12 @@ def try_api(venue: Venue, ids: Ids) -> Said:
         (Role.ADMIN, "put", shown, {"availability_status": "accepting_events"}),
         (Role.ADMIN, "put", shown, {"availability_status": "fully_booked"}),
         (Role.ADMIN, "delete", f"{shown}/override", None),
+        (
+            Role.ADMIN,
+            "post",
+            f"venues/{facility}/waitlist-circuit-breaker/resolve",
+            {"action": "resume"},
+        ),
         (Role.ADMIN, "put", policy, put | {"unique_per_service": True}),
         (Role.ADMIN, "put", policy, put | {"max_queue_size": 1, "ordering": "score"}),
     ]
@@ -167,6 +179,31 @@ def try_api(venue: Venue, ids: Ids) -> Said:
             answer = getattr(venue.apis[role], method)(API + path, body, format="json")
             transaction.set_rollback(True)
         said[f"{role} tries {number}"] = text_of(answer)
+    return said
+
+
+def ask_graphql(venue: Venue, ids: Ids) -> Said:
+    """Ask for each field and all below it, do what can be done, and undo it."""
+    place, entry = f'"{venue.clinic.facility.pk}"', f'"{ids.entry}"'
+    said = {}
+    for kind in ("Query", "Mutation"):
+        for name, field in graphql.types()[kind].fields.items():
+            given = {
+                "venueId": place, "waitlistId": entry, "reason": "OTHER",
+                "id": place if name == "venue" else entry,
+                "sourceRfpVenueId": f'"{venue.refused[0].pk}"',
+            }  # fmt: skip
+            for role, api in venue.apis.items():
+                shown = graphql.all_of(get_named_type(field.type).name, role)
+                if shown == "{}":
+                    shown = "{ __typename }"
+                asked = f"{name}{graphql.arguments(field, given)} {shown}"
+                with transaction.atomic():
+                    body = {"query": f"{kind.lower()} {{ {asked} }}"}
+                    answer = api.post(graphql.ADDRESS, body, format="json")
+                    transaction.set_rollback(True)
+                said[f"{role} asks for {kind}.{name}"] = text_of(answer)
+    assert any('"periodDays":90' in text for text in said.values())
     return said
 
 
@@ -208,6 +245,11 @@ def try_pages(venue: Venue, ids: Ids) -> Said:
     return said
 
 
+def owners_events(venue: Venue) -> int:
+    """Count what webhooks, streams and pages could tell the venue's own tenant."""
+    return Event.objects.filter(tenant_id=venue.clinic.tenant.pk).count()
+
+
 def open_slot() -> Slot:
     return Slot.objects.filter(status=Slot.Status.OPEN).earliest("pk")
 
@@ -218,8 +260,9 @@ def text_of(answer: Any) -> str:
 
 
 def test_the_venues_people_are_told_the_same_whoever_waits(venue: Venue) -> None:
-    before = ask_all(venue, Ids(uuid4(), uuid4()))
+    before, told = ask_all(venue, Ids(uuid4(), uuid4())), owners_events(venue)
     ids = come(venue)
+    assert owners_events(venue) == told
     after = ask_all(venue, ids)
     assert {asked for asked in {*before, *after} if before.get(asked) != after.get(asked)} == set()
     # What there was to be told, had somebody told it.
