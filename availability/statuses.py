@@ -128,7 +128,7 @@ def infer(*, now: datetime) -> Inferred:
         app="availability", name="count_answers",
         params={"now": now, "since": now - signals.PERIOD},
     )  # fmt: skip
-    judged = sql.run(
+    [(venues, changed, improved)] = sql.run(
         app="availability", name="infer_statuses",
         params={
             "now": now,
@@ -136,11 +136,9 @@ def infer(*, now: datetime) -> Inferred:
             "found": sql.array(values=(found for _, found in answered)),
         },
     )  # fmt: skip
-    changed = [venue for venue, changes, _ in judged if changes]
-    improved = [venue for venue, _, improves in judged if improves]
     badges.drop(facility_ids=changed)
     events.announce(kind="venue.availability_improved", ids=improved)
-    return Inferred(venues=len(judged), changed=len(changed), improved=len(improved))
+    return Inferred(venues=venues, changed=len(changed), improved=len(improved))
 
 
 def _show(

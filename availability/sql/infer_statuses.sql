@@ -1,64 +1,57 @@
 -- Write down what was found of %(venues)s, %(found)s in the same order, and show it where nothing was
--- set by hand. Of a venue that was inferred and has no signals any more nothing is known. (venue,
--- whether what is shown changed, whether it got better) for each venue. Locks the venues, by id.
+-- set by hand. Of a venue that was inferred and has no signals any more nothing is known. One row: how
+-- many venues, those whose shown status changed, those of them where it got better. Locks the venues
+-- as it comes to them, and reads them again where they changed meanwhile: who else locks a venue locks
+-- one, after all else.
 WITH answered AS (
     SELECT * FROM unnest(%(venues)s::uuid[], %(found)s::text[]) AS answered (facility_id, found)
 ),
-venue AS (
-    SELECT
-        venue.facility_id, venue.tenant_id, venue.status, venue.inferred_status,
-        venue.manual_override_at IS NULL AS shows_it
-    FROM availability_venueavailability AS venue
-    WHERE venue.facility_id IN (SELECT facility_id FROM answered)
-        OR venue.inferred_status <> 'not_set'
-    ORDER BY venue.facility_id
-    FOR NO KEY UPDATE
-),
 result AS (
-    SELECT venue.*, coalesce(answered.found, 'not_set') AS found
-    FROM venue
+    SELECT venue.facility_id, coalesce(answered.found, 'not_set') AS found
+    FROM availability_venueavailability AS venue
     LEFT JOIN answered ON answered.facility_id = venue.facility_id
-),
-judged AS (
-    SELECT
-        result.*,
-        shows_it AND found <> status AS changes,
-        shows_it AND (
-            (found = 'accepting_events' AND status <> 'accepting_events')
-            OR (found = 'limited_availability' AND status = 'fully_booked')
-        ) AS improves
-    FROM result
+    WHERE answered.facility_id IS NOT NULL OR venue.inferred_status <> 'not_set'
 ),
 -- Most are as they were: of those no trigger counts the version on.
 confirmed AS (
     UPDATE availability_venueavailability AS venue
     SET last_inferred_at = %(now)s
-    FROM judged
-    WHERE venue.facility_id = judged.facility_id AND judged.found = judged.inferred_status
+    FROM result
+    WHERE venue.facility_id = result.facility_id AND venue.inferred_status = result.found
+    RETURNING venue.facility_id
 ),
-shown AS (
+inferred AS (
     UPDATE availability_venueavailability AS venue
     SET
-        inferred_status = judged.found,
+        inferred_status = result.found,
         last_inferred_at = %(now)s,
-        status = CASE WHEN judged.changes THEN judged.found ELSE venue.status END,
+        status = CASE WHEN venue.manual_override_at IS NULL THEN result.found ELSE venue.status END,
         vacant_since = CASE
-            WHEN judged.improves THEN coalesce(venue.vacant_since, %(now)s)
-            WHEN NOT judged.changes THEN venue.vacant_since
+            WHEN venue.manual_override_at IS NOT NULL OR venue.status = result.found
+                THEN venue.vacant_since
+            WHEN result.found = 'accepting_events'
+                OR (result.found = 'limited_availability' AND venue.status = 'fully_booked')
+                THEN coalesce(venue.vacant_since, %(now)s)
         END
-    FROM judged
-    WHERE venue.facility_id = judged.facility_id
-        AND judged.found IS DISTINCT FROM judged.inferred_status
+    FROM result
+    WHERE venue.facility_id = result.facility_id
+        AND venue.inferred_status IS DISTINCT FROM result.found
+    RETURNING
+        venue.facility_id, venue.tenant_id, venue.inferred_status AS found, venue.status,
+        coalesce(old.inferred_status, 'not_set') AS found_before, old.status AS status_before,
+        old.status <> new.status AS changes,
+        (new.status = 'accepting_events' AND old.status <> 'accepting_events')
+        OR (new.status = 'limited_availability' AND old.status = 'fully_booked') AS improves
 ),
 told AS (
     SELECT
-        facility_id, tenant_id, 'venue.availability_inferred' AS kind,
-        coalesce(inferred_status, 'not_set') AS was, found
-    FROM judged
-    WHERE found <> coalesce(inferred_status, 'not_set')
+        facility_id, tenant_id, 'venue.availability_inferred' AS kind, found_before AS was,
+        found AS new
+    FROM inferred
+    WHERE found <> found_before
     UNION ALL
-    SELECT facility_id, tenant_id, 'venue.availability_improved', status, found
-    FROM judged
+    SELECT facility_id, tenant_id, 'venue.availability_improved', status_before, status
+    FROM inferred
     WHERE improves
 ),
 written AS (
@@ -67,8 +60,12 @@ written AS (
         new_status, data, at
     )
     SELECT
-        tenant_id, kind, 'venue', facility_id, 'system', facility_id, was, found, '{}'::jsonb, %(now)s
+        tenant_id, kind, 'venue', facility_id, 'system', facility_id, was, new, '{}'::jsonb, %(now)s
     FROM told
     ORDER BY facility_id, kind
 )
-SELECT facility_id, changes, improves FROM judged
+SELECT
+    (SELECT count(*) FROM confirmed) + count(*),
+    coalesce(array_agg(facility_id) FILTER (WHERE changes), '{}'),
+    coalesce(array_agg(facility_id) FILTER (WHERE improves), '{}')
+FROM inferred

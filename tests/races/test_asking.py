@@ -146,15 +146,20 @@ def shown_after(*, layers: list[sabotage.Layer]) -> set[str]:
     return found
 
 
+SEEN = "(SELECT {} FROM availability_venueavailability AS one WHERE one.facility_id = {})"
+
+
 def unlocked() -> Any:
-    return sabotage.statement("infer_statuses", without="FOR NO KEY UPDATE")
+    """Let inference judge a venue by what it was when the statement began."""
+    seen = SEEN.format("one.manual_override_at", "venue.facility_id")
+    return sabotage.statement("infer_statuses", without=r"venue\.manual_override_at", put=seen)
 
 
 def test_what_the_owner_sets_stays_though_inference_runs_meanwhile() -> None:
     assert shown_after(layers=[]) == {"seasonal"}
 
 
-def test_without_the_lock_of_the_venue_inference_writes_over_it() -> None:
+def test_without_reading_it_again_under_the_lock_inference_writes_over_it() -> None:
     assert "accepting_events" in shown_after(layers=[unlocked])
 
 
