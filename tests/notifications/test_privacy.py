@@ -199,7 +199,7 @@ def ask(clinic: World, monkeypatch: pytest.MonkeyPatch, settings: Settings) -> d
         staff.post("time-blocks/", {"facility": NAME, "starts_at": NOTE, "reason": BLOCKED * 99}),
         staff.get("waitlists", {"status": NAME, "facility": NAME, "patient": NAME}),
         staff.get("slots/", {"facility": NAME, "from": NOTE, "cursor": NAME}),
-        staff.get("deliveries/", {"channel": NAME, "status": NAME, "patient": NAME}),
+        admin.get("deliveries/", {"channel": NAME, "status": NAME, "patient": NAME}),
         admin.post("webhooks/", {"url": f"https://{EMAIL}/", "kinds": [NAME]}),
         admin.post("templates/", {"kind": NAME, "channel": NAME, "language": NAME, "body": ""}),
         patient.patch("preferences", {"sms": NAME, "email": NAME}),
