@@ -55,6 +55,7 @@ class Facts:
     message: Message
     language: str
     now: datetime
+    event: Event | None = None  # read when it is needed, unless it was before
 
     @property
     def place(self) -> Slot | Appointment | None:
@@ -128,7 +129,7 @@ def _price(facts: Facts) -> str:
 
 def _position(facts: Facts) -> str:
     """Say the position that the event tells: the one of now may be another."""
-    event = Event.objects.filter(pk=facts.message.event_id).first()
+    event = facts.event or Event.objects.filter(pk=facts.message.event_id).first()
     return str(event.data.get("position") or "") if event else ""
 
 
