@@ -4,6 +4,7 @@ import json
 import pkgutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import datetime
 from importlib import import_module
@@ -26,7 +27,7 @@ def clinic(transactional_db: None) -> Clinic:
 
 
 @pytest.fixture
-def generated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def generated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The client's package, made as docs/api-tour.md says but for where it comes from."""
     (tmp_path / "schema.json").write_text(json.dumps(schema()))
     (tmp_path / "config.yaml").write_text("post_hooks: []")  # nobody reads it
