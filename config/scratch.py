@@ -129,7 +129,7 @@ def _demand(
         )
         for n in range(7)
     ]  # fmt: skip
-    made = {"actor": SYSTEM, "now": now}
+    made: dict[str, Any] = {"actor": SYSTEM, "now": now}
     waiting = [
         entries.join(facility_id=UUID(ids["facility"][0]), patient_id=one.pk, **made)
         for one in patients[:5]

@@ -189,4 +189,9 @@ def undone() -> Iterator[None]:
 def call(*, api: Api, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
     """Send a body, by default an empty one, and undo what it did."""
     with undone():
-        return api.generic(method, path, json.dumps(body or {}), content_type="application/json")
+        return send(api=api, method=method, path=path, body=body or {})
+
+
+def send(*, api: Api, method: str, path: str, body: Mapping[str, Any]) -> Any:
+    """Send a body."""
+    return api.generic(method, path, json.dumps(body), content_type="application/json")

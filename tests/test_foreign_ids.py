@@ -8,7 +8,6 @@ another patient. None of these is there, and nothing of theirs is answered or ch
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -18,8 +17,7 @@ from accounts.roles import Role, roles
 from accounts.routes import Route
 from audit.models import Event
 from config.api import schema
-from tests.factories import tomorrow
-from tests.places import Place, call, fill, kind_of, make_place, undone
+from tests.places import Place, call, fill, kind_of, make_place, send, undone
 
 pytestmark = pytest.mark.django_db
 
@@ -39,17 +37,12 @@ OF_A_FACILITY = {
 # What a patient sees of themselves alone.
 OF_A_PATIENT = {"patient", "appointment", "waitlist", "hold", "inbox", "delivery", "message"}
 
-LATER = tomorrow() + timedelta(days=9)
 # What has to be in a body besides, by route or by route and field, where the example of the schema
 # does not do.
 BESIDES: Mapping[str, dict[str, Any]] = {
-    "availability-exception-list": {"date": f"{LATER:%Y-%m-%d}"},
     "availability-rule-list": {"weekday": 2},
-    "rfp-list": {"dates_flexible": True, "response_deadline": LATER.isoformat()},
+    "rfp-list": {"dates_flexible": True},
     "template-list": {"channel": "sms", "language": "fr", "body": "Bonjour"},
-    "time-block-list": {
-        "starts_at": LATER.isoformat(), "ends_at": (LATER + timedelta(hours=1)).isoformat()
-    },
     "waitlist-detail slot": {"status": "converted"},
 }  # fmt: skip
 # Who may send a body, but not this field of it or nothing new, whatever is in it.
@@ -185,7 +178,7 @@ def test_an_id_of_others_in_a_body_is_not_there_and_named(
                 before = state(stranger)
                 with undone():
                     theirs = field.value(place=stranger, kinds=STRANGE)
-                    answer = call(**asked, body=body | {field.name: theirs})
+                    answer = send(**asked, body=body | {field.name: theirs})
                     changed = state(stranger) != before
                 named = [error["field"] for error in answer.json().get("errors", ())]
                 if (answer.status_code, named, changed) != (404, [field.name], False):
@@ -197,7 +190,7 @@ def test_an_id_of_others_in_a_body_is_not_there_and_named(
 def test_a_filter_by_an_id_of_others_finds_nothing(
     own: Place, strangers: tuple[Place, Place]
 ) -> None:
-    wrong = []
+    wrong: list[tuple[Any, ...]] = []
     for route, name in parameters(wanted=is_id):
         path, most = fill(route=route, place=own), 0
         for role in roles(route=route.name, method="GET"):
@@ -218,7 +211,7 @@ def test_a_filter_by_an_id_of_others_finds_nothing(
 
 
 def test_a_search_finds_nothing_of_others(own: Place, strangers: tuple[Place, Place]) -> None:
-    wrong = []
+    wrong: list[tuple[Any, ...]] = []
     for route, name in parameters(wanted=is_text):
         path, kind, most = fill(route=route, place=own), kind_of(route=route, place=own), 0
         for role in roles(route=route.name, method="GET"):

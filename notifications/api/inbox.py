@@ -49,7 +49,7 @@ class InboxView(RowsView):
         """Return them, the newest first, with what rendering reads."""
         return messages.to_render(found=scopes.inbox(caller=self.caller)).order_by("-id")
 
-    def paginate_queryset(self, queryset: Any) -> list[Message]:
+    def paginate_queryset(self, queryset: Any) -> list[Any]:
         """Return the messages of the page as they are read."""
         return written(found=super().paginate_queryset(queryset) or [])
 
