@@ -22,6 +22,7 @@ OURS = {
     HTTPStatus.NOT_FOUND, HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS,
 }  # fmt: skip
 QUEUE_FULL = 21611
+NOT_TO_THERE = 21408  # our account may not send to that country
 
 
 class _Http(TwilioHttpClient):  # type: ignore[misc]
@@ -62,7 +63,7 @@ def _failure(error: Exception) -> Failed:
     status, code = getattr(error, "status", 0), getattr(error, "code", None)
     refused = HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR
     name = f"twilio_{code or status}"
-    of_it = refused and status not in OURS and code != QUEUE_FULL
+    of_it = code == NOT_TO_THERE or (refused and status not in OURS and code != QUEUE_FULL)
     return Failed(permanent=True, code=name) if of_it else Away(code=name)
 
 
