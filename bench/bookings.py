@@ -11,7 +11,8 @@ are alike.
 - Rooms: capacity is not in the data, so it is the most that stayed in one night (226 and 187 in the
   published file).
 - A booking that did not wait takes the first room that is free for all its nights, in the order of
-  the rooms; who finds none (hotels overbook) is turned away and counted.
+  the rooms; who finds none (hotels overbook) is turned away and counted. A stay that nobody had
+  before was open to nobody who waits, so such bookings are written many at once.
 - A cancelled stay is open as a whole, until somebody's booking takes the room. It is offered to who
   waits for these very nights: a longer stay is not cut, and two are not put together.
 - A booking that waited joins on the day it was booked and wants its own nights. Rooms that nobody
@@ -293,10 +294,13 @@ def _book(person: int, row: Booking, player: Player) -> None:
     known = hotel.made.setdefault(room, [])
     slot = next((slot for slot, nights in known if nights == row.mask), None)
     if slot is None:
-        slot = player.make_slot(place=hotel, provider=hotel.rooms[room], period=_period(row))
+        provider = hotel.rooms[room]
+        slot = player.sell(place=hotel, provider=provider, period=_period(row), person=person)
         hotel.stays[slot] = room, row.mask
         known.append((slot, row.mask))
-    player.book(place=hotel, slot=slot, person=person)
+        hotel.claim(slot=slot)
+    else:
+        player.book(place=hotel, slot=slot, person=person)
     hotel.guests[person] = slot
 
 

@@ -5,6 +5,7 @@ clock, the stub got what.
 """
 
 import threading
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -18,13 +19,12 @@ from django.test import override_settings
 
 from accounts import limits
 from accounts.models import Tenant
-from audit import sql
+from audit import clock, sql
 from bench import databases, worlds
 from bench.measures import Result, sample
 from bench.worlds import NOW
-from notifications import deliveries, messages, relay
+from notifications import relay, tasks
 from notifications.models import Channel, ChannelSwitch, Message
-from notifications.tasks import BATCH, LIMIT
 from scheduling.models import Patient
 
 SENDING = timedelta(milliseconds=10)  # that one message takes, by the moved clock
@@ -61,7 +61,7 @@ def bench_drain(*, recipients: int, each: int) -> Result:
     count = recipients * each
     return Result(
         bench="drain",
-        sizes={"recipients": recipients, "messages": count, "batch": BATCH},
+        sizes={"recipients": recipients, "messages": count, "batch": tasks.BATCH},
         seconds={"ours": done.seconds, "each": done.seconds / count},
         targets={
             "of a tenant's minute": (most(stub=stub, within=MINUTE) / tenant.amount, 1.0),
@@ -96,20 +96,32 @@ def queue(*, facilities: int, recipients: int, each: int) -> None:
             {"events": len(people) * each, "now": NOW},
         )
     with override_settings(**ACCOUNT):
-        while relay.relay(limit=LIMIT, now=NOW).events:
+        while relay.relay(limit=tasks.LIMIT, now=NOW).events:
             pass
 
 
 def drain(*, stub: Stub) -> int:
-    """Do what the sweeps do until nothing is queued; return how many minutes went by the clock."""
+    """Do what beat and a worker do until nothing is queued; return how many minutes that took.
+
+    They are minutes of the clock that is moved. What beat and the worker send waits here, and not
+    in the broker, from which another worker would take it.
+    """
     queued = Message.objects.filter(status=Message.Status.QUEUED, channel=SMS)
+    waiting: deque[tuple[str]] = deque()
     minutes = 0
-    with patch("time.time", lambda: stub.now.timestamp()):  # which the limits count by
+
+    def send(*, args: tuple[str], expires: int) -> None:
+        waiting.append(args)
+
+    with (
+        patch.object(tasks.send_messages, "apply_async", send),
+        patch.object(clock, "now", lambda: stub.now),
+        patch("time.time", lambda: stub.now.timestamp()),  # which the limits count by
+    ):
         while queued.exists():
-            while claimed := messages.claim(channel=SMS, now=stub.now, limit=BATCH):
-                for message in claimed:
-                    stub.now += SENDING
-                    deliveries.deliver(message=message, now=stub.now)
+            tasks.retry_deliveries()
+            while waiting:
+                tasks.send_messages(*waiting.popleft())
             minutes += 1
             stub.now = max(stub.now, NOW + minutes * SWEEP)
     return minutes
@@ -141,6 +153,7 @@ def serve() -> Iterator[Stub]:
         wbufsize = -1  # else the body waits until the head is acknowledged
 
         def do_POST(self) -> None:
+            stub.now += SENDING
             sent = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
             [to], [callback] = sent["To"], sent["StatusCallback"]
             stub.got.append((stub.now, to, callback))

@@ -13,17 +13,19 @@ from typing import Any, NamedTuple
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from django.db import transaction
 from django.db.backends.postgresql.psycopg_any import DateTimeTZRange
 
 from audit import sql
 from audit.events import SYSTEM
+from audit.models import Event
 from bench.answers import Answers
 from bench.casts import Cast
 from bench.figures import Figures
 from bench.places import Opening, Place, Waiter
 from bench.scripts import Act, Script
 from scheduling import appointments, blocks
-from scheduling.models import Provider, ProviderFacility, Service
+from scheduling.models import Appointment, Provider, ProviderFacility, Service, Slot
 from waitlist import entries, fill, holds
 from waitlist.models import Hold, WaitlistEntry, WaitlistPolicy
 
@@ -51,6 +53,18 @@ class _Live(NamedTuple):
     expires_at: datetime
 
 
+class _Sale(NamedTuple):
+    """A booking of a slot that was never open to anybody else."""
+
+    slot: UUID
+    appointment: UUID
+    facility: UUID
+    provider: UUID
+    person: UUID
+    period: DateTimeTZRange
+    at: datetime
+
+
 class Player:
     """Simulated time, what is still to come, and the calls."""
 
@@ -67,6 +81,7 @@ class Player:
         self._ahead = [Step(at, 0, n, act) for n, (at, act) in enumerate(script.steps)]
         self._number = len(self._ahead)
         self._live: dict[UUID, _Live] = {}
+        self._sold: list[_Sale] = []
         self._touched: dict[UUID, None] = {}  # to be filled
         self._changed: dict[UUID, None] = {}
         self._daily = policy.quiet_until or time(0)
@@ -82,9 +97,12 @@ class Player:
             while self._ahead and self._ahead[0].at == self.now:
                 step = heapq.heappop(self._ahead)
                 done += step.order == 0
+                if step.order:
+                    self._write_sold()
                 step.act(self)
             progress(done)
             self._fill_touched()
+        self._write_sold()
         counts = self.figures.counts
         counts["waiting at the end"] = sum(
             len(place.waiting) + len(place.offered) for place in self.places.values()
@@ -132,8 +150,50 @@ class Player:
         place.open[slot] = Opening(self.now)
         return slot
 
+    def sell(self, *, place: Place, provider: UUID, period: DateTimeTZRange, person: int) -> UUID:
+        """Make a slot that is booked from the first, so that nobody else could have it.
+
+        As matching has no part in it, many are written at once, before what happens next.
+        """
+        sale = _Sale(
+            next(self.cast.ids), next(self.cast.ids), place.facility_id, provider,
+            self.cast.people[person], period, self.now,
+        )  # fmt: skip
+        self._sold.append(sale)
+        place.booked[sale.slot] = sale.appointment
+        self.figures.counts["booked"] += 1
+        self._changed[place.facility_id] = None
+        return sale.slot
+
+    @transaction.atomic
+    def _write_sold(self) -> None:
+        sold, self._sold = self._sold, []
+        if not sold:
+            return
+        tenant = self.cast.tenant.pk
+        Slot.objects.bulk_create(
+            Slot(id=one.slot, tenant_id=tenant, facility_id=one.facility, provider_id=one.provider,
+                 period=one.period)
+            for one in sold
+        )  # fmt: skip
+        Slot.objects.filter(pk__in=[one.slot for one in sold]).update(status=Slot.Status.BOOKED)
+        Appointment.objects.bulk_create(
+            Appointment(id=one.appointment, tenant_id=tenant, slot_id=one.slot,
+                        patient_id=one.person, facility_id=one.facility,
+                        provider_id=one.provider, period=one.period, source="direct")
+            for one in sold
+        )  # fmt: skip
+        Event.objects.bulk_create(
+            Event(kind="appointment.booked", tenant_id=tenant, subject_type="appointment",
+                  subject_id=one.appointment, actor_type=SYSTEM.type, at=one.at, slot_id=one.slot,
+                  facility_id=one.facility, provider_id=one.provider, new_status="booked",
+                  data={"source": "direct"})
+            for one in sold
+        )  # fmt: skip
+
     def book(self, *, place: Place, slot: UUID, person: int) -> None:
         """Book an open slot directly."""
+        self._write_sold()
         appointment = appointments.book(
             slot_id=slot, patient_id=self.cast.people[person], source="direct", actor=SYSTEM,
             now=self.now,
@@ -146,6 +206,7 @@ class Player:
 
     def cancel(self, place: Place, slot: UUID) -> None:
         """Cancel the appointment in a slot."""
+        self._write_sold()
         appointments.cancel(
             appointment_id=place.booked.pop(slot), reason="patient_request", actor=SYSTEM,
             now=self.now,
@@ -158,6 +219,7 @@ class Player:
 
     def join(self, *, place: Place, person: int, wishes: Mapping[str, Any]) -> UUID:
         """Let somebody wait."""
+        self._write_sold()
         entry = entries.join(
             facility_id=place.facility_id, patient_id=self.cast.people[person], wishes=wishes,
             actor=SYSTEM, now=self.now,
@@ -169,6 +231,7 @@ class Player:
 
     def leave(self, place: Place, entry: UUID) -> None:
         """Let somebody leave the waitlist, with what they were offered."""
+        self._write_sold()
         entries.cancel(entry_id=entry, reason="no_longer_needed", actor=SYSTEM, now=self.now)
         for hold, live in list(self._live.items()):
             if live.entry == entry:
@@ -207,6 +270,8 @@ class Player:
     # What the worker and beat do
 
     def _fill_touched(self) -> None:
+        if self._touched:
+            self._write_sold()
         touched, self._touched = self._touched, {}
         for facility_id in touched:
             place = self.places[facility_id]

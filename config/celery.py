@@ -23,6 +23,14 @@ def keep_logging(**_: Any) -> None:
     """Leave logging as the settings made it: Celery sets up its own unless somebody listens."""
 
 
+@signals.worker_init.connect
+def load_channels(**_: Any) -> None:
+    """Load what sends, before the processes that do are forked; by name, as below."""
+    import_string("notifications.senders.load")(
+        channels=import_string("notifications.senders.live")()
+    )
+
+
 @signals.worker_ready.connect
 def announce_channels(**_: Any) -> None:
     """Say which channels are off. By name: this module is loaded before the models are."""

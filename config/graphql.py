@@ -5,6 +5,7 @@ refuses has the code that it has there. One operation comes by POST as JSON; the
 no uploads and no page to try it out.
 """
 
+import re
 from typing import Any, ClassVar
 
 import strawberry
@@ -26,6 +27,11 @@ from availability.api.graphql import VenueMutations, VenueQueries
 from waitlist.api.graphql import EntryMutations, EntryQueries
 
 MAX_LENGTH = 10_000
+#: What is said of an operation that cannot be read; graphql-core would quote it.
+MALFORMED = "This is no operation of GraphQL from here on."
+#: Where graphql-core quotes a value that was given, which may be anybody's name.
+QUOTED = re.compile(r"(cannot represent [^:]*|found): .*", re.DOTALL)
+CHOSEN = re.compile(r"\bValue '.*' does not exist", re.DOTALL)
 
 
 @strawberry.type
@@ -100,9 +106,11 @@ class GraphqlView(ApiView):
         told = error.formatted
         cause = error.original_error
         if cause is None or isinstance(cause, GraphQLError):
-            usual = "malformed" if isinstance(error, GraphQLSyntaxError) else "invalid"
+            is_malformed = isinstance(error, GraphQLSyntaxError)
+            usual = "malformed" if is_malformed else "invalid"
             return {
                 **told,
+                "message": MALFORMED if is_malformed else _without_values(error.message),
                 "extensions": {"code": usual, "status": 400, **(error.extensions or {})},
             }
         try:
@@ -120,3 +128,7 @@ class GraphqlView(ApiView):
         if "Retry-After" in response:
             extensions["retryAfter"] = int(response["Retry-After"])
         return {**told, "message": problem["detail"], "extensions": extensions}
+
+
+def _without_values(message: str) -> str:
+    return CHOSEN.sub("The value does not exist", QUOTED.sub(r"\1.", message))

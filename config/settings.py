@@ -211,7 +211,7 @@ RATE_LIMITS: dict[str, str] = {
     "graphql": "600/minute",  # hundreds of what operations cost, per user, else per address
     "badge": "120/minute",  # of venues whose badge is not kept, per address
     "calendar": "10/minute",  # per calendar; of addresses at which none is, per caller's address
-    "inbound": "20/minute",  # answers, per phone
+    "inbound": "20/minute",  # replies to what comes in, per phone; what comes in is always taken
     "unsigned": "30/minute",  # what comes in without a right signature, per address
     "webhook_test": "10/minute",  # per tenant
     **env.dict("RATE_LIMITS", default={}),
@@ -228,17 +228,41 @@ PROXIES = env.int("PROXIES", default=0)
 EMAIL_CONFIG = env.email_url(
     "EMAIL_URL", default="smtp://localhost:25" if PRODUCTION else "consolemail://"
 )
-# A provider's API in place of SMTP, by django-anymail, which reads what it needs as ANYMAIL_….
+# A provider's API in place of SMTP, by django-anymail, which reads what it needs as ANYMAIL_…; and
+# the variable without which it sends nothing. Amazon's keys may come from the machine's role.
+EMAIL_PROVIDERS = {
+    "amazon_ses": "AWS_DEFAULT_REGION",
+    "mailgun": "ANYMAIL_MAILGUN_API_KEY",
+    "postmark": "ANYMAIL_POSTMARK_SERVER_TOKEN",
+    "resend": "ANYMAIL_RESEND_API_KEY",
+}
 EMAIL_PROVIDER = env.str("EMAIL_PROVIDER", default="")
+if EMAIL_PROVIDER:
+    if EMAIL_PROVIDER not in EMAIL_PROVIDERS:
+        raise ImproperlyConfigured(
+            f"EMAIL_PROVIDER is {EMAIL_PROVIDER!r}: use one of {', '.join(EMAIL_PROVIDERS)}"
+        )
+    required(EMAIL_PROVIDERS[EMAIL_PROVIDER])
 EMAIL_BACKEND = (
     f"anymail.backends.{EMAIL_PROVIDER}.EmailBackend"
     if EMAIL_PROVIDER
     else EMAIL_CONFIG["EMAIL_BACKEND"]
 )
+EMAIL_TIMEOUT = 10
 ANYMAIL = {
-    name.removeprefix("ANYMAIL_"): value
-    for name, value in os.environ.items()
-    if name.startswith("ANYMAIL_")
+    "REQUESTS_TIMEOUT": EMAIL_TIMEOUT,
+    "AMAZON_SES_CLIENT_PARAMS": {
+        "config": {
+            "connect_timeout": EMAIL_TIMEOUT,
+            "read_timeout": EMAIL_TIMEOUT,
+            "retries": {"total_max_attempts": 1},  # what is not taken is tried again by us
+        }
+    },
+    **{
+        name.removeprefix("ANYMAIL_"): value
+        for name, value in os.environ.items()
+        if name.startswith("ANYMAIL_")
+    },
 }
 # Whether people are told things by mail; where nobody says how, only invitations are mailed.
 EMAIL_ON = not PRODUCTION or bool(EMAIL_PROVIDER) or "EMAIL_URL" in os.environ
@@ -248,7 +272,6 @@ EMAIL_HOST_USER = EMAIL_CONFIG["EMAIL_HOST_USER"]
 EMAIL_HOST_PASSWORD = EMAIL_CONFIG["EMAIL_HOST_PASSWORD"]
 EMAIL_USE_TLS = EMAIL_CONFIG.get("EMAIL_USE_TLS", False)
 EMAIL_USE_SSL = EMAIL_CONFIG.get("EMAIL_USE_SSL", False)
-EMAIL_TIMEOUT = 10
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="Backfill <backfill@localhost>")
 # Where people reach this, for links in mails.
 SITE_URL = env.str("SITE_URL", default="http://localhost:8000").rstrip("/")

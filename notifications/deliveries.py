@@ -78,7 +78,7 @@ def _send(*, message: Message, now: datetime) -> str:
         raise
     except Exception as error:  # one message that cannot be sent keeps no other from being sent
         log.exception("message not sent", message=str(message.pk), error=type(error).__name__)
-        raise Failed(permanent=False, code="error") from error
+        raise Failed(permanent=False, code=messages.FAULT) from error
 
 
 def _is_live(*, message: Message) -> bool:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
@@ -133,9 +134,14 @@ def _position(facts: Facts) -> str:
     return str(event.data.get("position") or "") if event else ""
 
 
+def offer_url(*, hold_id: UUID) -> str:
+    """Return the address of an offer's page, for who answers it without logging in."""
+    return f"{settings.SITE_URL}/api/v1/offers/{offers.sign(hold_id=hold_id)}"
+
+
 def _offer_url(facts: Facts) -> str:
     hold = facts.message.hold_id
-    return f"{settings.SITE_URL}/api/v1/offers/{offers.sign(hold_id=hold)}" if hold else ""
+    return offer_url(hold_id=hold) if hold else ""
 
 
 def _nudge_url(facts: Facts) -> str:

@@ -4,6 +4,8 @@ An answer is taken once, by the provider's id of it; the same one again is told 
 Whoever sends from a patient's phone answers for that patient. One phone may be that of several
 patients, and of several tenants: one number is texted for all of them, and who has the phone got
 their offers on it anyway.
+
+Organizers are offered venues, and answer on the page of the offer: that drafts a request.
 """
 
 import hashlib
@@ -12,8 +14,9 @@ from datetime import datetime
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import Exists, OuterRef
 
-from accounts.models import Membership
+from accounts.models import Membership, User
 from audit.errors import Refused
 from audit.events import Actor
 from notifications import preferences
@@ -50,6 +53,9 @@ def take(
         stopped = said.meaning == Meaning.STOP
         return _note(inbound, people, Outcome.STOPPED if stopped else Outcome.STARTED)
     live = _live(people=people, now=now)
+    venue = None if live or said.hold_id else _live_at_venue(phones=phones, now=now)
+    if venue is not None:
+        return _note(inbound, [], Outcome.PAGE, hold=venue)
     if said.meaning is None:
         return _note(inbound, people, Outcome.UNCLEAR if live else Outcome.NOTHING)
     hold = _choose(said=said, people=people, live=live)
@@ -60,12 +66,34 @@ def take(
     return _note(inbound, people, Outcome.NOTHING)
 
 
+def language(*, phones: Collection[str], said: Said) -> str:
+    """Return the language to answer who is nobody's patient: a member's own, else the word's."""
+    members = User.objects.filter(phone__in=phones, is_active=True).order_by("pk")
+    return members.values_list("language", flat=True).first() or said.language
+
+
 def _live(*, people: Sequence[Patient], now: datetime) -> list[Hold]:
     """Return what they are offered, by time."""
     offered = Hold.objects.filter(
         patient__in=people, slot__isnull=False, status=Hold.Status.OFFERED, expires_at__gt=now
     )
     return list(offered.order_by("period__startswith", "pk"))
+
+
+def _live_at_venue(*, phones: Collection[str], now: datetime) -> Hold | None:
+    """Return which venue somebody with a phone was told is kept for them, the first to lapse."""
+    member = Membership.objects.filter(
+        user=OuterRef("user"), tenant=OuterRef("tenant"), user__is_active=True
+    )
+    told = Message.objects.filter(
+        Exists(member),
+        user__phone__in=phones,
+        hold__slot=None,
+        hold__status=Hold.Status.OFFERED,
+        hold__expires_at__gt=now,
+    )
+    first = told.select_related("hold").order_by("hold__expires_at", "hold", "pk").first()
+    return first.hold if first else None
 
 
 def _choose(*, said: Said, people: Sequence[Patient], live: Sequence[Hold]) -> Hold | None:

@@ -19,10 +19,12 @@ from audit.errors import NotFound, Refused
 from notifications.kinds import URGENT
 from notifications.models import Message
 
+FAULT = "error"
 LEASE = timedelta(minutes=5)  # longer than a task may run
 FIRST_PAUSE = timedelta(seconds=30)
 LONGEST_PAUSE = timedelta(hours=1)
 MAX_ATTEMPTS = 12  # with these pauses, about six hours
+MAX_FAULTS = 3  # attempts that end in a fault of our own, which hardly passes
 
 
 class NotFailed(Refused):
@@ -85,10 +87,11 @@ def note_sent(*, message: Message, provider_message_id: str, now: datetime) -> b
 def note_failure(*, message: Message, permanent: bool, code: str, now: datetime) -> bool:
     """Note that a claimed message was not taken; return whether it will be tried again.
 
-    It is, after a pause that grows, until it has been tried `MAX_ATTEMPTS` times or its failure
-    would come again. Locks message.
+    It is, after a pause that grows, until it has been tried `MAX_ATTEMPTS` times, or `MAX_FAULTS`
+    where the fault is ours, or its failure would come again. Locks message.
     """
-    if permanent or message.attempts >= MAX_ATTEMPTS:
+    most = MAX_FAULTS if code == FAULT else MAX_ATTEMPTS
+    if permanent or message.attempts >= most:
         Message.objects.filter(_claimed(message=message)).update(
             status=Message.Status.FAILED,
             reason=code,
@@ -174,13 +177,35 @@ def note_report(
     return bool(changed)
 
 
+def send_as_template(*, channel: str, provider_message_id: str, now: datetime) -> bool:
+    """Queue again, as a template, a message whose own words WhatsApp took and then refused.
+
+    That is done once: a template is refused for other reasons. Return whether it was.
+
+    Locks message.
+    """
+    refused = Message.objects.filter(
+        channel=channel,
+        provider_message_id=provider_message_id,
+        status=Message.Status.SENT,
+        template_only=False,
+    )
+    queued = refused.update(
+        status=Message.Status.QUEUED, template_only=True, sent_at=None, next_attempt_at=now
+    )
+    return bool(queued)
+
+
 def note_taken(*, channel: str, message_id: UUID, provider_message_id: str, now: datetime) -> bool:
     """Note that a provider reports on a message whose sender did not note that it was taken.
 
-    Else what was sent by a sender that was killed since would be sent again. Locks message.
+    Else what was sent by a sender that was killed since would be sent again. A report on what was
+    refused, and is queued again, says nothing new. Locks message.
     """
-    tried = Message.objects.filter(pk=message_id, channel=channel, attempts__gt=0)
-    noted = tried.filter(status=Message.Status.QUEUED).update(
+    tried = Message.objects.filter(
+        pk=message_id, channel=channel, status=Message.Status.QUEUED, attempts__gt=0
+    )
+    noted = tried.exclude(provider_message_id=provider_message_id).update(
         status=Message.Status.SENT,
         provider_message_id=provider_message_id,
         sent_at=now,

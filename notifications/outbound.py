@@ -9,18 +9,20 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPException
 from ipaddress import IPv6Network, ip_address
-from threading import Timer
+from threading import Thread, Timer
+from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from django.conf import settings
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, HTTPError
 
-SECONDS = 10  # that one request may take, from the first connection to the status
+SECONDS = 10  # that one request may take, from the question to the DNS to the status
 TRIED = 3  # addresses of one host
 #: The only addresses of version 6 that lead anywhere, and those among them that do not; 6to4 and
 #: Teredo hide others.
@@ -88,7 +90,7 @@ def post(*, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         return Answer(None, "address_refused")
     parts = urlsplit(url)
     try:
-        addresses = resolve(host=parts.hostname or "", port=_port(parts))
+        addresses = resolve(host=parts.hostname or "", port=_port(parts), seconds=SECONDS)
     except Unsafe as unsafe:
         return Answer(None, unsafe.code)
     answer = Answer(None, "timeout")
@@ -116,13 +118,15 @@ def post(*, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
     return answer
 
 
-def resolve(*, host: str, port: int) -> Sequence[str]:
+def resolve(*, host: str, port: int, seconds: float) -> Sequence[str]:
     """Return the addresses of a host, all of which are public unless settings allow others.
 
-    :raises Unsafe: if it has none, or one that is not.
+    :raises Unsafe: if it has none, or one that is not, or they are not known within `seconds`.
     """
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        found = _look_up(host=host, port=port).result(timeout=seconds)
+    except TimeoutError:
+        raise Unsafe("timeout") from None
     except (OSError, UnicodeError):
         raise Unsafe("unknown_host") from None
     addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
@@ -131,6 +135,23 @@ def resolve(*, host: str, port: int) -> Sequence[str]:
     ):
         raise Unsafe("private_address")
     return addresses
+
+
+def _look_up(*, host: str, port: int) -> "Future[Any]":
+    """Ask the system for a host's addresses, in a thread that may outlive the question.
+
+    The system has no time limit of its own, and no pool ends while one of its threads waits.
+    """
+    answer: Future[Any] = Future()
+
+    def ask() -> None:
+        try:
+            answer.set_result(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except Exception as error:
+            answer.set_exception(error)
+
+    Thread(target=ask, daemon=True).start()
+    return answer
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from django.utils import formats, translation
 from twilio.twiml.messaging_response import MessagingResponse
 
-from notifications.facts import SHORT
+from notifications.facts import SHORT, offer_url
 from notifications.models import InboundMessage
 from scheduling.models import Appointment, Slot
 from waitlist.models import Hold
@@ -49,8 +49,10 @@ def to_twiml(*, text: str) -> str:
 
 
 def _values(hold: Hold | None, language: str) -> Mapping[str, str]:
-    if hold is None or hold.slot is None:
+    if hold is None:
         return {}
+    if hold.slot is None:
+        return {"facility_name": hold.facility.name, "offer_url": offer_url(hold_id=hold.pk)}
     booked = hold.entry.appointment if hold.status == Hold.Status.ACCEPTED else None
     place = booked or hold.slot
     return {

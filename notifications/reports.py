@@ -7,6 +7,8 @@ from uuid import UUID
 from notifications import messages
 
 MESSAGE = "message"  # under which a provider of mail keeps our id of one
+# Meta's code where the day is over in which it takes words of our own.
+DAY_IS_OVER = "whatsapp_131047"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,10 @@ def note(*, channel: str, report: Report, now: datetime) -> None:
             provider_message_id=report.provider_message_id,
             now=now,
         )
+    if report.code == DAY_IS_OVER and messages.send_as_template(
+        channel=channel, provider_message_id=report.provider_message_id, now=now
+    ):
+        return
     if report.delivered is not None:
         messages.note_report(
             channel=channel,

@@ -1,10 +1,11 @@
 """The channels that send: which of them are on, and what sends on each.
 
 What is told in the app needs no sending. A provider's SDK takes longer to load than most commands
-take to run, so a channel's module is loaded when something is first sent on it.
+take to run, so a channel's module is loaded when something is first sent on it; who sends for a
+living loads it at start.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import import_module
 from typing import cast
 
@@ -37,6 +38,13 @@ def live() -> list[str]:
 def of(*, channel: str) -> Sender:
     """Return the module that sends on a channel: the one of its name."""
     return cast(Sender, import_module(f"notifications.{channel}"))
+
+
+def load(*, channels: Iterable[str]) -> None:
+    """Load those of some channels that are on, so that nobody waits for it later."""
+    for channel in channels:
+        if is_on(channel=channel):
+            of(channel=channel)
 
 
 def announce() -> None:

@@ -5,11 +5,11 @@ from http import HTTPStatus
 from typing import Any
 
 from django.conf import settings
-from django.urls import reverse
 from requests import RequestException
 from twilio.base.exceptions import TwilioException
 from twilio.http.http_client import TwilioHttpClient
 from twilio.rest import Client
+from twilio.rest.api.v2010.account.message import MessageList
 
 from notifications.channels import Away, Content, Failed
 from notifications.models import Message
@@ -22,6 +22,7 @@ OURS = {
     HTTPStatus.NOT_FOUND, HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS,
 }  # fmt: skip
 QUEUE_FULL = 21611
+NOT_TO_THERE = 21408  # our account may not send to that country
 
 
 class _Http(TwilioHttpClient):  # type: ignore[misc]
@@ -44,10 +45,10 @@ def send(*, message: Message, address: str, content: Content) -> str:
     sender = settings.TWILIO_FROM
     service = sender.startswith("MG")  # a messaging service, which chooses the number
     try:
-        sent = _client(settings.TWILIO_ACCOUNT_SID, settings.TWILIO_AUTH_TOKEN).messages.create(
+        sent = _messages(settings.TWILIO_ACCOUNT_SID, settings.TWILIO_AUTH_TOKEN).create(
             to=address,
             body=content.body,
-            status_callback=f"{settings.SITE_URL}{reverse('inbound-sms-status')}?message={message.pk}",
+            status_callback=f"{settings.SITE_URL}/api/v1/inbound/sms-status?message={message.pk}",
             **{"messaging_service_sid" if service else "from_": sender},
         )
     except RequestException as error:
@@ -62,10 +63,11 @@ def _failure(error: Exception) -> Failed:
     status, code = getattr(error, "status", 0), getattr(error, "code", None)
     refused = HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR
     name = f"twilio_{code or status}"
-    of_it = refused and status not in OURS and code != QUEUE_FULL
+    of_it = code == NOT_TO_THERE or (refused and status not in OURS and code != QUEUE_FULL)
     return Failed(permanent=True, code=name) if of_it else Away(code=name)
 
 
 @cache
-def _client(account: str, token: str) -> Client:
-    return Client(account, token, http_client=_Http(timeout=TIMEOUT))
+def _messages(account: str, token: str) -> MessageList:
+    client = Client(account, token, http_client=_Http(timeout=TIMEOUT))
+    return client.messages

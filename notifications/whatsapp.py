@@ -1,7 +1,9 @@
 """WhatsApp through Meta's Cloud API: an approved template first, then messages of our own.
 
 Within a day after somebody wrote to us anything may be sent to them; before and after that only a
-template that Meta approved, whose text we do not choose here. docs/whatsapp.md lists them.
+template that Meta approved, whose text we do not choose here. docs/whatsapp.md lists them. Meta
+counts the day for itself: words of ours that it refuses, at once or in a report, follow as a
+template.
 """
 
 from collections.abc import Mapping
@@ -60,7 +62,7 @@ def send(*, message: Message, address: str, content: Content) -> str:
     facts = content.facts
     assert facts is not None
     try:
-        if is_open(address=address, now=facts.now):
+        if not message.template_only and is_open(address=address, now=facts.now):
             try:
                 return _send_text(message=message, address=address, facts=facts, text=content.body)
             except ReEngagementMessage:  # they count the day otherwise

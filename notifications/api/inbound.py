@@ -86,12 +86,11 @@ class InboundView(ApiView):
             raise BadSignature
 
     def take(self, *, channel: str, id: str, number: str, said: Said) -> str:
-        """Take an answer and return what to say to it; nothing to who says too much."""
+        """Take an answer and return what to say to it; nothing to who says too much.
+
+        No answer is lost for that: who said it was told that it counts.
+        """
         spellings = phones.spellings(number=number)
-        try:
-            limits.check(limit="inbound", who=min(spellings), tenant=None)
-        except Throttled:
-            return ""
         taken = inbound.take(
             channel=channel,
             provider_message_id=id,
@@ -99,7 +98,12 @@ class InboundView(ApiView):
             said=said,
             now=clock.now(),
         )
-        return replies.compose(inbound=taken, language=said.language)
+        try:
+            limits.check(limit="inbound", who=min(spellings), tenant=None)
+        except Throttled:
+            return ""
+        language = inbound.language(phones=spellings, said=said)
+        return replies.compose(inbound=taken, language=language)
 
 
 class TwilioView(InboundView):

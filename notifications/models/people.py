@@ -22,6 +22,7 @@ MOVES: dict[str, dict[Move, str]] = {
         ("queued", "suppressed"): "notifications.messages.suppress",
         ("sent", "delivered"): "notifications.messages.note_report",
         ("sent", "failed"): "notifications.messages.note_report",
+        ("sent", "queued"): "notifications.messages.send_as_template",
         ("failed", "queued"): "notifications.messages.retry",
         ("failed", "dismissed"): "notifications.messages.dismiss",
     },
@@ -114,6 +115,9 @@ class Message(TenantRow):
     attempts = models.PositiveSmallIntegerField(default=0)
     next_attempt_at = models.DateTimeField(null=True)
     claimed_until = models.DateTimeField(null=True)
+    template_only = models.BooleanField(
+        default=False, db_default=False, help_text="WhatsApp refused our own words for it"
+    )
     deadline = models.DateTimeField(null=True, help_text="worth nothing from then on")
     provider_message_id = models.CharField(max_length=200, blank=True)
     sent_at = models.DateTimeField(null=True)
@@ -325,6 +329,7 @@ class InboundMessage(Row):
         WHICH = "which"  # they have several offers
         NOTHING = "nothing"  # they have none
         UNCLEAR = "unclear"
+        PAGE = "page"  # an organizer's, who answers on the offer's page
         STOPPED = "stopped"
         STARTED = "started"
 
@@ -354,7 +359,7 @@ class InboundMessage(Row):
             models.CheckConstraint(
                 name="inbound_hold",
                 condition=Q(
-                    outcome__in=["accepted", "declined", "closed", "busy", "gone"],
+                    outcome__in=["accepted", "declined", "closed", "busy", "gone", "page"],
                     hold__isnull=False,
                 )
                 | Q(

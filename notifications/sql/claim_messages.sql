@@ -1,6 +1,8 @@
 -- Claim messages of a channel that are due, for a while: (id). Of those queued for one recipient
--- about one entry only the first is taken, so that they are sent in order. Who is told something
--- urgent is told at once what was put off before it. Locks the messages, skipping locked ones.
+-- about one entry only the first is taken, so that they are sent in order. Something urgent waits
+-- only for what was not tried yet, which is then told at once though it was put off, and for what
+-- is being sent: what was tried and not taken comes after it. Locks the messages, skipping locked
+-- ones.
 WITH free AS (
     SELECT message.id, message.next_attempt_at
     FROM notifications_message AS message
@@ -17,6 +19,11 @@ WITH free AS (
                 AND earlier.seq < message.seq
                 AND earlier.patient_id IS NOT DISTINCT FROM message.patient_id
                 AND earlier.user_id IS NOT DISTINCT FROM message.user_id
+                AND (
+                    message.kind <> ALL(%(urgent)s)
+                    OR earlier.attempts = 0
+                    OR earlier.claimed_until > %(now)s
+                )
         )
     UNION
     SELECT first.id, first.next_attempt_at
@@ -30,6 +37,7 @@ WITH free AS (
             AND earlier.seq < urgent.seq
             AND earlier.patient_id IS NOT DISTINCT FROM urgent.patient_id
             AND earlier.user_id IS NOT DISTINCT FROM urgent.user_id
+            AND (earlier.attempts = 0 OR earlier.claimed_until > %(now)s)
         ORDER BY earlier.seq
         LIMIT 1
     ) AS first

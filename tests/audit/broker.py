@@ -13,6 +13,14 @@ from audit import events
 QUEUES = tuple(queue.name for queue in settings.CELERY_TASK_QUEUES)
 
 
+def texts() -> list[str]:
+    """Return each message as it lies there, with all that goes with it, in no order."""
+    client = _client()
+    found = [raw for queue in QUEUES for raw in cast(list[bytes], client.lrange(queue, 0, -1))]
+    client.close()
+    return [raw.decode() for raw in found]
+
+
 def messages() -> list[tuple[str, str, list[Any]]]:
     """Return queue, task and arguments of each message, the oldest first."""
     found = []

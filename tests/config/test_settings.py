@@ -3,13 +3,17 @@
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import environ
 import pytest
+from django.conf import LazySettings
+from django.core import mail
 from django.core.exceptions import ImproperlyConfigured
 from kombu.transport.redis import Channel
 
 from config import celery, logs
+from notifications import mail_reports
 
 FILE = Path(__file__).resolve().parents[2] / "config" / "settings.py"
 
@@ -20,11 +24,20 @@ PRODUCTION = {
     "REDIS_URL": "redis://broker:6379/0",
 }
 
+#: Each provider of mail, and what it cannot do without.
+MAIL_KEYS = {
+    "amazon_ses": "AWS_DEFAULT_REGION",
+    "mailgun": "ANYMAIL_MAILGUN_API_KEY",
+    "postmark": "ANYMAIL_POSTMARK_SERVER_TOKEN",
+    "resend": "ANYMAIL_RESEND_API_KEY",
+}
+
 
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """An environment without any setting; `.env` and logging of the machine stay out of it."""
-    for name in (*PRODUCTION, "BACKFILL_ENV", "DEBUG", "CELERY_BROKER_URL", "DATABASE_POOL"):
+    for name in (*PRODUCTION, "BACKFILL_ENV", "DEBUG", "CELERY_BROKER_URL", "DATABASE_POOL",
+                 "EMAIL_PROVIDER", *MAIL_KEYS.values()):  # fmt: skip
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(environ.Env, "read_env", lambda *_: None)
     monkeypatch.setattr(logs, "settings", lambda **_: {})
@@ -91,6 +104,41 @@ def test_development_needs_nothing_and_connects_to_nothing(
 def test_development_without_debug_has_no_secret(environment: pytest.MonkeyPatch) -> None:
     with pytest.raises(ImproperlyConfigured, match="SECRET_KEY"):
         read(environment, BACKFILL_ENV="development", DEBUG="0")
+
+
+@pytest.mark.parametrize(("provider", "key"), MAIL_KEYS.items())
+def test_a_provider_of_mail_is_ready_with_its_key(
+    environment: pytest.MonkeyPatch, settings: LazySettings, provider: str, key: str
+) -> None:
+    given = {"EMAIL_PROVIDER": provider, key: "eu-west-1"}
+    read_anew = read(environment, **PRODUCTION, **given)
+    assert read_anew.EMAIL_ON is True
+    settings.ANYMAIL = read_anew.ANYMAIL
+    backend: Any = mail.get_connection(read_anew.EMAIL_BACKEND)
+    backend.open()
+    assert f"anymail.backends.{provider}" == type(backend).__module__
+    known = backend.client.meta.region_name if provider == "amazon_ses" else vars(backend).values()
+    assert "eu-west-1" in known
+    backend.close()
+
+
+@pytest.mark.parametrize("value", [None, ""])
+@pytest.mark.parametrize(("provider", "key"), MAIL_KEYS.items())
+def test_a_provider_of_mail_without_its_key_is_refused(
+    environment: pytest.MonkeyPatch, provider: str, key: str, value: str | None
+) -> None:
+    given = {"EMAIL_PROVIDER": provider} | ({} if value is None else {key: value})
+    with pytest.raises(ImproperlyConfigured, match=f"Set {key} in the environment"):
+        read(environment, **PRODUCTION, **given)
+
+
+def test_an_unknown_provider_of_mail_is_refused(environment: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ImproperlyConfigured, match="EMAIL_PROVIDER is 'pigeon': use one of amazon"):
+        read(environment, **PRODUCTION, EMAIL_PROVIDER="pigeon")
+
+
+def test_each_provider_of_mail_reports_what_became_of_mails() -> None:
+    assert mail_reports.READERS.keys() == MAIL_KEYS.keys()
 
 
 def test_unknown_place_is_refused(environment: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import uuid4
 
@@ -27,14 +27,19 @@ BEAT = (
 
 @dataclass
 class Day:
-    """The clock of a test, which stands still until it is moved."""
+    """The clock of a test, which stands still until it is moved.
+
+    `sent` is every message that a worker took out of the broker, as it lay there.
+    """
 
     now: datetime
     traveller: time_machine.Traveller
+    sent: list[str] = field(default_factory=list)
 
     def work(self) -> None:
         """Do what waits in the broker, and what that sends, until nothing is left."""
         while waiting := broker.messages():
+            self.sent += broker.texts()
             broker.empty()
             for _, task, args in waiting:
                 run(task, *args)

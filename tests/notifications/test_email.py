@@ -1,4 +1,6 @@
-"""Mails over real SMTP."""
+"""Mails over real SMTP, and by the APIs of providers."""
+
+from typing import Any
 
 import pytest
 from django.conf import LazySettings
@@ -77,18 +79,104 @@ def test_a_refusal_is_for_good_or_for_now(
     assert (failed.value.permanent, failed.value.code) == (permanent, code)
 
 
+def _by_amazon(settings: LazySettings, *, url: str) -> None:
+    settings.EMAIL_BACKEND = "anymail.backends.amazon_ses.EmailBackend"
+    keys = {"aws_access_key_id": "id", "aws_secret_access_key": "key"}
+    usual: Any = settings.ANYMAIL["AMAZON_SES_CLIENT_PARAMS"]
+    settings.ANYMAIL = {
+        "AMAZON_SES_SESSION_PARAMS": {**keys, "region_name": "eu-west-1"},
+        "AMAZON_SES_CLIENT_PARAMS": {**usual, "endpoint_url": url},
+    }
+
+
 def test_amazon_takes_mails_by_its_api(message: Message, settings: LazySettings) -> None:
     with stub.opened(status=200, body={"MessageId": "ses-1"}) as amazon:
-        settings.EMAIL_BACKEND = "anymail.backends.amazon_ses.EmailBackend"
-        keys = {"aws_access_key_id": "id", "aws_secret_access_key": "key"}
-        settings.ANYMAIL = {
-            "AMAZON_SES_SESSION_PARAMS": {**keys, "region_name": "eu-west-1"},
-            "AMAZON_SES_CLIENT_PARAMS": {"endpoint_url": amazon.url},
-        }
+        _by_amazon(settings, url=amazon.url)
         assert deliveries.deliver(message=message, now=NOW) == "sent"
     assert amazon.calls[0].path == "/v2/email/outbound-emails"
     message.refresh_from_db()
     assert message.provider_message_id == "ses-1"
+
+
+@pytest.mark.parametrize(
+    ("provider", "options", "answer", "path"),
+    [
+        ("mailgun", {"SENDER_DOMAIN": "x.example"}, {"message": "Queued."}, "/x.example/messages"),
+        ("postmark", {}, {"ErrorCode": 0, "MessageID": "1", "Message": "OK"}, "/email"),
+        ("resend", {}, {}, "/emails"),
+    ],
+)
+def test_other_providers_take_mails_by_theirs(
+    message: Message, settings: LazySettings, provider: str, options: dict[str, str],
+    answer: dict[str, Any], path: str,
+) -> None:  # fmt: skip
+    key = "SERVER_TOKEN" if provider == "postmark" else "API_KEY"
+    assert message.patient is not None
+    to = message.patient.email
+    with stub.opened(status=200, body={"id": "1", "To": to, **answer}) as api:
+        given = {key: "key", "API_URL": api.url, **options}
+        settings.EMAIL_BACKEND = f"anymail.backends.{provider}.EmailBackend"
+        settings.ANYMAIL = {f"{provider.upper()}_{name}": value for name, value in given.items()}
+        assert deliveries.deliver(message=message, now=NOW) == "sent"
+    [call] = api.calls
+    assert call.path == path
+    for said in (to.partition("@")[0], str(message.pk)):
+        assert said.encode() in call.body
+    message.refresh_from_db()
+    assert message.provider_message_id == "1"
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "outcome"),
+    [
+        # Of one mail.
+        (400, "BadRequestException", "failed"),
+        # An address that has to be verified before: somebody may see to it.
+        (400, "MessageRejected", "retried"),
+        # Of our account.
+        (400, "SendingPausedException", "away"),
+        (400, "AccountSuspendedException", "away"),
+        (400, "MailFromDomainNotVerifiedException", "away"),
+        (403, "InvalidSignatureException", "away"),
+        (404, "NotFoundException", "away"),
+        (429, "TooManyRequestsException", "away"),
+        (503, "ServiceUnavailable", "away"),
+    ],
+)
+def test_amazon_refuses_a_mail_or_us(
+    message: Message, settings: LazySettings, status: int, code: str, outcome: str
+) -> None:
+    """And neither is an address that cannot be reached."""
+    with stub.opened(status=status, body={"__type": code, "message": "no"}) as amazon:
+        _by_amazon(settings, url=amazon.url)
+        assert deliveries.deliver(message=message, now=NOW) == outcome
+    assert len(amazon.calls) == 1, "it is tried again by us, and not meanwhile"
+    message.refresh_from_db()
+    assert message.reason == f"ses_{code}"
+
+
+def test_amazon_may_be_away(message: Message, settings: LazySettings) -> None:
+    _by_amazon(settings, url="http://127.0.0.1:1")
+    assert deliveries.deliver(message=message, now=NOW) == "away"
+    message.refresh_from_db()
+    assert message.reason == "ses_EndpointConnectionError"
+
+
+def test_a_provider_without_its_key_is_away(message: Message, settings: LazySettings) -> None:
+    settings.EMAIL_BACKEND, settings.ANYMAIL = "anymail.backends.resend.EmailBackend", {}
+    assert deliveries.deliver(message=message, now=NOW) == "away"
+    message.refresh_from_db()
+    assert message.reason == "misconfigured"
+
+
+def test_an_address_that_is_none_is_refused_for_good(
+    message: Message, settings: LazySettings
+) -> None:
+    settings.EMAIL_BACKEND = "anymail.backends.resend.EmailBackend"
+    settings.ANYMAIL = {"RESEND_API_KEY": "key", "RESEND_API_URL": "http://127.0.0.1:1"}
+    with pytest.raises(Failed) as failed:
+        email.send(message=message, address="nobody", content=_content(message))
+    assert (failed.value.permanent, failed.value.code) == (True, "address_refused")
 
 
 def test_a_server_that_is_away_is_tried_again(message: Message, settings: LazySettings) -> None:

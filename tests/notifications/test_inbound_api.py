@@ -15,7 +15,8 @@ from rest_framework.test import APIClient
 from twilio.request_validator import RequestValidator
 
 from audit import clock
-from notifications import email, messages, relay, templates
+from audit.events import SYSTEM
+from notifications import deliveries, email, messages, relay, templates
 from notifications.models import InboundMessage, Message, Preference
 from scheduling.models import Appointment, Patient
 from tests.notifications import stub
@@ -30,8 +31,9 @@ from tests.notifications.providers import (
     post_update,
     pressed,
 )
-from tests.notifications.stub import Stub
+from tests.notifications.stub import Call, Stub
 from tests.waitlist import worlds
+from waitlist import holds
 from waitlist.models import Hold
 
 pytestmark = pytest.mark.django_db
@@ -141,6 +143,19 @@ def test_who_sends_too_much_is_not_answered(
         post_form(api, SMS, From=phone, Body="hello", MessageSid=f"SM{n}").content for n in range(3)
     ]
     assert [b"<Message>" in answer for answer in answers] == [True, True, False]
+
+
+def test_an_answer_counts_however_much_was_sent_before(
+    api: APIClient, twilio: Stub, hold: Hold, settings: LazySettings
+) -> None:
+    """Nobody would send it again: for the provider it was taken."""
+    settings.RATE_LIMITS = {**settings.RATE_LIMITS, "inbound": "1/minute"}
+    phone = f"+1501{clock.now():%H%M%S}{hold.pk.int % 10}"
+    Patient.objects.update(phone=phone)
+    assert b"<Message>" in post_form(api, SMS, From=phone, Body="hello", MessageSid="SM1").content
+    answer = post_form(api, SMS, From=phone, Body="YES", MessageSid="SM2")
+    assert (answer.status_code, b"<Message>" in answer.content) == (200, False)
+    assert Appointment.objects.get().patient == hold.patient
 
 
 def test_who_sends_too_much_unsigned_has_to_wait(
@@ -345,6 +360,51 @@ def test_metas_report_finds_a_message_by_our_id(api: APIClient, meta: Stub, hold
     post_update(api, {"statuses": [told]})
     assert _state(claimed) == ("sent", "")
     assert claimed.provider_message_id == "wamid.7"
+
+
+def test_words_that_meta_refuses_later_follow_as_a_template_once(
+    api: APIClient, meta: Stub, hold: Hold
+) -> None:
+    """They wrote to us; Meta takes words of ours, and says afterwards that their day is over."""
+    hello = {"from": PHONE[1:], "id": "wamid.in", "type": "text", "text": {"body": "hello"}}
+    post_update(api, {"messages": [hello]})
+    [_, *sent] = _refused_again(api, meta, times=3)
+    message = Message.objects.get(channel="whatsapp", kind="waitlist.hold_offered")
+    # Each report came twice, and the first of the template itself is the end.
+    assert [call.json["type"] for call in sent] == ["interactive", "template"]
+    assert sent[1].json["biz_opaque_callback_data"] == str(message.pk)
+    assert _state(message) == ("failed", "whatsapp_131047")
+
+
+def test_words_that_are_refused_when_the_offer_is_over_are_not_sent_again(
+    api: APIClient, meta: Stub, hold: Hold
+) -> None:
+    message = _sent("whatsapp", id="wamid.1")
+    holds.decline(hold_id=hold.pk, actor=SYSTEM, now=clock.now())
+    post_update(api, {"statuses": [_refusal("wamid.1", message)]})
+    assert _state(message) == ("queued", "")
+    [claimed] = messages.claim(channel="whatsapp", now=clock.now(), limit=1)
+    deliveries.deliver(message=claimed, now=clock.now())
+    assert _state(message) == ("suppressed", "closed")
+    assert meta.calls == []
+
+
+def _refusal(id: str, message: Message) -> dict[str, Any]:
+    """Write Meta's report that the day is over in which it takes words of our own."""
+    errors = [{"code": 131047, "title": "Re-engagement message"}]
+    told = {"id": id, "status": "failed", "errors": errors}
+    return {**told, "biz_opaque_callback_data": str(message.pk)}
+
+
+def _refused_again(api: APIClient, meta: Stub, *, times: int) -> list[Call]:
+    """Send what is due, so many times, and each time let Meta refuse it in two reports."""
+    for number in range(times):
+        meta.answers = [(200, {**meta.answers[0][1], "messages": [{"id": f"wamid.{number}"}]})]
+        for claimed in messages.claim(channel="whatsapp", now=clock.now(), limit=9):
+            assert deliveries.deliver(message=claimed, now=clock.now()) == "sent"
+            for _ in range(2):
+                post_update(api, {"statuses": [_refusal(f"wamid.{number}", claimed)]})
+    return meta.calls
 
 
 def _postmark(api: APIClient, body: Any, *, password: str = "right") -> Any:

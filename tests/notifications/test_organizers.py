@@ -7,9 +7,8 @@ import pytest
 
 from accounts.models import Language, Membership, User
 from audit.events import Actor
-from notifications import facts, inbound, senders, templates, whatsapp
-from notifications.models import Channel, InboundMessage, Message, Preference
-from notifications.words import Meaning, Said
+from notifications import facts, inbound, replies, senders, templates, whatsapp, words
+from notifications.models import Channel, Message, Preference
 from scheduling.models import Facility
 from tests import factories, venues
 from tests.api import Api
@@ -149,14 +148,48 @@ def test_by_whatsapp_they_get_a_template_of_their_own_without_buttons(
     assert kind not in whatsapp.ANSWERABLE
 
 
-def test_a_yes_by_sms_converts_nothing(hold: Hold) -> None:
-    """They answer by the link; no patient has that phone."""
+WHERE = {
+    "en": "Please answer Great Hall on this page: ",
+    "es": "Responda a Great Hall en este enlace: ",
+    "fr": "Répondez à Great Hall sur cette page : ",
+    "pt": "Responda a Great Hall neste link: ",
+}
+
+
+def answer_by_sms(text: str, *, now: timedelta = HOUR) -> tuple[str, str]:
+    """Let the member send an SMS; return what came of it, and the reply."""
+    said = words.read(text=text)
     taken = inbound.take(
-        channel="sms", provider_message_id="1", phones=[PHONE], said=Said(Meaning.YES), now=NOW
+        channel="sms", provider_message_id=text, phones=[PHONE], said=said, now=NOW + now
     )
-    assert taken.outcome == InboundMessage.Outcome.NOTHING
+    language = inbound.language(phones=[PHONE], said=said)
+    return taken.outcome, replies.compose(inbound=taken, language=language)
+
+
+@pytest.mark.parametrize("language", Language.values)
+@pytest.mark.parametrize("text", ["YES", "No", "when is that?"])
+def test_an_answer_by_sms_is_told_where_it_counts(
+    hold: Hold, member: Membership, language: str, text: str
+) -> None:
+    """Nothing is booked by it: a request is drafted, which they check on its page."""
+    relayed()
+    User.objects.filter(pk=member.user_id).update(language=language)
+    outcome, reply = answer_by_sms(text)
+    assert (outcome, answer_by_sms(text)) == ("page", (outcome, reply)), "the same, said twice"
+    assert WHERE[language] in reply
+    assert urlsplit(reply.split()[-1]).path == _link(hold, member)
     hold.refresh_from_db()
     assert hold.status == "offered"
+
+
+def test_an_answer_by_sms_to_what_is_not_kept_for_them_any_longer(
+    hold: Hold, member: Membership
+) -> None:
+    assert answer_by_sms("YES")[0] == "nothing", "nobody was told yet"
+    relayed()
+    assert answer_by_sms("Yes, please", now=hold.expires_at - NOW)[0] == "nothing"
+    member.delete()
+    assert answer_by_sms("yes")[0] == "nothing"
 
 
 def _link(hold: Hold, member: Membership) -> str:

@@ -1,6 +1,7 @@
 """Requests to addresses that others chose stay out of private networks, and end in time."""
 
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from ipaddress import ip_address
@@ -139,7 +140,7 @@ def test_the_connection_goes_to_the_address_that_was_looked_at(
         assert outside.requests[0].headers["host"] == f"hook.example:{outside.port}"
         # Who looks at the address first, and lets a client look it up again, is led inside.
         names("127.0.0.2", "127.0.0.1")
-        outbound.resolve(host="hook.example", port=80)
+        outbound.resolve(host="hook.example", port=80, seconds=1)
         urllib3.request("POST", url, body=b"{}", retries=False)
         assert len(inside.requests) == 1
 
@@ -197,6 +198,21 @@ def test_who_is_not_there_is_said_to_be(settings: Settings, receiver: Receiver) 
     settings.WEBHOOKS_ALLOW_HTTP = settings.WEBHOOKS_ALLOW_PRIVATE = True
     assert post("http://127.0.0.1:1/") == Answer(None, "connection")
     assert post("http://nobody.invalid/") == Answer(None, "unknown_host")
+
+
+def test_a_name_that_nobody_knows_the_address_of_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The system's own resolver asks for as long as it likes."""
+    known = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: known.wait(30) and [])
+    monkeypatch.setattr(outbound, "SECONDS", 0.2)
+    start = time.monotonic()
+    try:
+        assert post("https://hook.example/") == Answer(None, "timeout")
+    finally:
+        known.set()
+    assert time.monotonic() - start < 5
 
 
 def test_a_receiver_that_answers_byte_by_byte_is_cut_off(

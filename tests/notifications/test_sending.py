@@ -20,7 +20,7 @@ from tests.audit import broker
 from tests.notifications.stub import Stub
 from tests.notifications.told import relayed
 from tests.waitlist import asking
-from tests.waitlist.worlds import DAY, MINUTE, NOW, SECOND, STAFF, World
+from tests.waitlist.worlds import DAY, HOUR, MINUTE, NOW, SECOND, STAFF, World
 from waitlist import entries, holds
 
 pytestmark = pytest.mark.django_db
@@ -148,6 +148,16 @@ def test_a_fault_of_ours_is_a_failure_of_one_message(clinic: World, fake: Fake) 
     assert _send() == ["retried"]
     queued.refresh_from_db()
     assert queued.reason == "error"
+
+
+def test_a_fault_of_ours_is_not_tried_for_hours(clinic: World, fake: Fake) -> None:
+    """It comes again each time, and all else about the entry would wait for that."""
+    queued = _queue(clinic)
+    fake.failure = ZeroDivisionError()
+    outcomes = [_send(now=NOW + n * HOUR) for n in range(messages.MAX_FAULTS + 1)]
+    assert outcomes == [["retried"], ["retried"], ["failed"], []]
+    queued.refresh_from_db()
+    assert (queued.status, queued.reason) == ("failed", "error")
 
 
 def test_what_a_provider_reports_is_noted_once(clinic: World, fake: Fake) -> None:
@@ -316,18 +326,66 @@ def test_what_is_claimed_is_sent_to_the_address_of_now(
 def test_what_is_told_about_one_entry_is_told_in_order(clinic: World, fake: Fake) -> None:
     entry = clinic.join()
     hold = clinic.offer(entry=entry)
-    holds.decline(hold_id=hold.pk, actor=STAFF, now=NOW)
+    entries.cancel(entry_id=entry.pk, reason="no_longer_needed", actor=STAFF, now=NOW)
+    relayed()
+    assert [_send() for _ in range(4)] == [["sent"], ["suppressed"], ["sent"], []]
+    assert fake.kinds == ["waitlist.joined", "waitlist.cancelled"]
+    assert Message.objects.get(reason="closed").hold == hold
+
+
+def test_what_is_told_later_waits_for_what_is_tried_again(clinic: World, fake: Fake) -> None:
+    entry = clinic.join()
     entries.cancel(entry_id=entry.pk, reason="no_longer_needed", actor=STAFF, now=NOW)
     relayed()
     fake.failure = Failed(permanent=False, code="unreachable")
     assert _send() == ["retried"]
     fake.failure = None
-    assert _send() == [], "the later ones wait for the first"
+    assert _send() == []
     later = NOW + MINUTE
-    assert _send(now=later) == ["sent"]
-    assert _send(now=later) == ["suppressed"]  # the offer
-    assert _send(now=later) == ["sent"]
+    assert [_send(now=later) for _ in range(3)] == [["sent"], ["sent"], []]
     assert fake.kinds == ["waitlist.joined", "waitlist.cancelled"]
+
+
+def test_an_offer_waits_for_nothing_that_was_not_taken(clinic: World, fake: Fake) -> None:
+    """Else its time to answer would run out for a mail that says less."""
+    clinic.offer(entry=clinic.join())
+    relayed()
+    fake.failure = Failed(permanent=False, code="address_refused")
+    assert _send() == ["retried"]
+    fake.failure = None
+    assert _send() == ["sent"]
+    assert fake.kinds == ["waitlist.hold_offered"]
+    assert _send(now=NOW + MINUTE) == ["sent"]
+    assert fake.kinds[1:] == ["waitlist.joined"]
+
+
+def test_an_offer_waits_for_what_is_being_sent(clinic: World, fake: Fake) -> None:
+    clinic.offer(entry=clinic.join())
+    relayed()
+    [joined] = _claim()
+    assert _claim() == []
+    assert deliveries.deliver(message=joined, now=NOW) == "sent"
+    assert _send() == ["sent"]
+
+
+def test_what_was_put_off_is_told_before_an_offer_though_what_was_before_it_fails(
+    clinic: World, fake: Fake
+) -> None:
+    entry = clinic.join()
+    hold = clinic.offer(entry=entry)
+    now = hold.expires_at
+    holds.expire_due(now=now, limit=10)
+    clinic.offer(entry=entry, slot=clinic.slot(at=now + 2 * DAY), now=now)
+    relayed()
+    joined, expired = (
+        Message.objects.filter(kind=f"waitlist.{name}", channel="email")
+        for name in ("joined", "hold_expired")
+    )
+    joined.update(attempts=1, next_attempt_at=now + DAY)
+    expired.update(next_attempt_at=now + DAY)
+    for _ in range(3):
+        _send(now=now)
+    assert fake.kinds == ["waitlist.hold_expired", "waitlist.hold_offered"]
 
 
 def test_one_that_failed_for_good_holds_up_no_later_one(clinic: World, fake: Fake) -> None:

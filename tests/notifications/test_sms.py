@@ -71,6 +71,7 @@ def test_a_messaging_service_chooses_the_number(
         (400, 21610, "failed", "twilio_21610"),  # they texted STOP
         (400, 21611, "away", "twilio_21611"),  # too many queued
         (401, 20003, "away", "twilio_20003"),
+        (403, 21408, "failed", "twilio_21408"),  # not to that country
         (404, 20404, "away", "twilio_20404"),
         (429, 20429, "away", "twilio_20429"),
         (503, None, "away", "twilio_503"),

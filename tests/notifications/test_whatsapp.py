@@ -1,7 +1,11 @@
 """WhatsApp through a Meta of our own, which checks what is sent to it."""
 
 import logging
+import os
+import subprocess
+import sys
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +23,7 @@ from waitlist.models import Hold
 pytestmark = pytest.mark.django_db
 
 PHONE = "+15005550006"
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def _offer(clinic: World, *, language: str = "en") -> Message:
@@ -196,6 +201,24 @@ def test_without_settings_the_channel_is_off(
     assert "whatsapp" in senders.live()
     setattr(settings, missing, "")
     assert "whatsapp" not in senders.live()
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        "import config.asgi",
+        "import config.wsgi",
+        "from config.celery import app; app.WorkController(pool='solo')",
+    ],
+)
+def test_who_sends_has_loaded_it_before_the_first_message(start: str) -> None:
+    """A first offer would wait for it else, and its time runs."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", f"{start}; import sys; print(*sys.modules)"],
+        env={**os.environ, "WHATSAPP_PHONE_ID": "123", "WHATSAPP_TOKEN": "token"},
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "pywa.client" in done.stdout.split()
 
 
 def test_no_log_has_an_address_or_a_text(

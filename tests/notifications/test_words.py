@@ -88,6 +88,7 @@ def test_there_is_a_reply_to_everything_and_each_is_one_sms(language: str) -> No
             slot_time="Wed 25 Sep 09:30",
             provider_name="Dr Osei",
             facility_name="City Clinic",
+            offer_url="https://example.org/o/8dA2",
         )
         length = lengths.measure(text=text)
         assert (length.segments, length.others) == (1, ""), text
