@@ -24,7 +24,6 @@ from audit import events
 from audit.errors import Refused
 from scheduling.models import Patient
 
-SESSION_TENANT = "tenant_id"
 NOBODY = UUID(int=0)
 
 
@@ -63,20 +62,19 @@ class TokenAuthentication(JWTAuthentication):
 
 
 class PageAuthentication(SessionAuthentication):
-    """Knows a caller of the pages by the session, which names the tenant they chose."""
+    """Knows a caller of the pages by the session; who has several tenants names one by a token."""
 
     def authenticate(self, request: Request) -> tuple[Any, Any] | None:
-        """Return the user and the caller they are in the session's tenant, or their only one."""
+        """Return the user and the caller they are in the only tenant they have."""
         known = super().authenticate(request)
         if known is None:
             return None
         user = known[0]
-        chosen = request._request.session.get(SESSION_TENANT)
-        if chosen is None:
-            tenants = {*user.memberships.values_list("tenant", flat=True)}
-            tenants |= {*user.patients.values_list("tenant", flat=True)}
-            chosen = tenants.pop() if len(tenants) == 1 else None
-        caller = find(user_id=user.pk, tenant_id=UUID(str(chosen))) if chosen else None
+        tenants = {*user.memberships.values_list("tenant", flat=True)}
+        tenants |= {*user.patients.values_list("tenant", flat=True)}
+        if len(tenants) != 1:
+            return None
+        caller = find(user_id=user.pk, tenant_id=tenants.pop())
         return (user, caller) if caller else None
 
 

@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from accounts import rows
@@ -21,7 +20,7 @@ from scheduling.models import Facility, Provider, ProviderFacility
 def add(*, tenant_id: UUID, values: Mapping[str, Any], facility_ids: Collection[UUID]) -> Provider:
     """Make a provider who works at these facilities.
 
-    :raises NotFound: naming `facilities` if one is not there.
+    :raises NotFound: naming `facilities` or `user` if one is not there.
     :raises ValidationError: naming each field with a bad value.
     """
     provider = Provider(tenant_id=tenant_id, **values)
@@ -40,7 +39,7 @@ def change(
 
     Without `facility_ids` they work where they did. Locks provider, slot.
 
-    :raises NotFound: if the provider is not there; naming `facilities` if one of those is not.
+    :raises NotFound: if the provider is not there; naming `facilities` or `user` if one is not.
     :raises Stale: if its version is not the wanted one.
     :raises ValidationError: naming each field with a bad value.
     """
@@ -90,7 +89,7 @@ def _post(*, provider: Provider, facilities: Collection[Facility]) -> None:
 
 
 def _check_user(*, provider: Provider) -> None:
-    """:raises ValidationError: naming `user` if they are no member of the provider's tenant."""
+    """:raises NotFound: naming `user` if they are no member of the provider's tenant."""
     members = Membership.objects.filter(tenant=provider.tenant_id, user=provider.user_id)
     if provider.user_id is not None and not members.exists():
-        raise ValidationError({"user": f"User {provider.user_id} is no member."})
+        raise NotFound("user", provider.user_id)

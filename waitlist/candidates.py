@@ -20,7 +20,6 @@ HEAD = 2
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
-NO_SERVICE = str(UUID(int=0))  # what the queue's index has in place of none
 
 
 def weights(*, policy: WaitlistPolicy) -> Weights:
@@ -232,12 +231,14 @@ def _kinds(*, policy: WaitlistPolicy) -> list[_Kind]:
 
 
 def _walk(*, board: Board, slot: Slot, policy: WaitlistPolicy, kind: _Kind, limit: int) -> set[Id]:
+    services = board.services(slot)
     rows = sql.run(
         app="waitlist",
         name="walk_visitors" if kind.visitors else "walk_queue",
         params={
             **_queue(policy),
-            "services": sql.array(values=(one or NO_SERVICE for one in board.services(slot))),
+            "services": sql.array(values=(one for one in services if one)),
+            "unnamed": None in services,
             "provider": slot.provider,
             "weekday": int(slot.weekday),
             "part_of_day": slot.part_of_day,

@@ -411,10 +411,7 @@ class WaitlistEntry(Versioned):
                 condition=Q(status="waiting"),
             ),
             models.Index(
-                "tenant",
-                NAMED_SERVICE,
-                "joined_at",
-                "id",
+                fields=["tenant", "joined_at", "id"],
                 name="entry_visitors",
                 condition=Q(status="waiting", any_facility=True),
             ),

@@ -9,11 +9,9 @@ from rest_framework.response import Response
 
 from accounts.bodies import Body
 from accounts.filters import SearchFilter, SortFilter
-from accounts.models import Membership
-from accounts.roles import Caller, Role
+from accounts.roles import Role
 from accounts.views import RowsView, RowView, read, wanted_version
 from audit import clock
-from audit.errors import NotFound
 from scheduling import providers, scopes
 from scheduling.models import Provider
 
@@ -73,7 +71,6 @@ class ProvidersView(RowsView):
     def post(self, request: Request) -> Response:
         """Make a provider."""
         values = read(view=self)
-        check_member(caller=self.caller, values=values)
         facility_ids = values.pop("facilities", ())
         row = providers.add(
             tenant_id=self.caller.tenant_id, values=values, facility_ids=facility_ids
@@ -100,7 +97,6 @@ class ProviderView(RowView):
         return Response(status=204)
 
     def _change(self, id: UUID, changes: dict[str, Any]) -> Response:
-        check_member(caller=self.caller, values=changes)
         row = providers.change(
             provider_id=id,
             facility_ids=changes.pop("facilities", None),
@@ -110,12 +106,3 @@ class ProviderView(RowView):
             version=wanted_version(request=self.request),
         )
         return self.show(row=row)
-
-
-def check_member(*, caller: Caller, values: dict[str, Any]) -> None:
-    """:raises NotFound: naming `user`, if they are no member of the caller's tenant."""
-    if values.get("user_id") is None:
-        return
-    members = Membership.objects.filter(tenant=caller.tenant_id, user=values["user_id"])
-    if not members.exists():
-        raise NotFound("user", values["user_id"])

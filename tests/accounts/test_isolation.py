@@ -139,7 +139,7 @@ def test_choices_are_of_the_own_tenants(client: Client, seed: Seed, other: Seed)
         "providerfacility_set-0-provider": seed.provider.pk,
     }
     errors, _ = send(client, address, **data)
-    assert errors == {"user": [f"User {other.admin.pk} is no member."]}
+    assert errors == {"user": [f"There is no user {other.admin.pk}."]}
     errors, _ = send(client, address, **{**data, "user": ""})
     seed.provider.refresh_from_db()
     assert seed.provider.name != "Same"

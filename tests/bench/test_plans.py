@@ -7,6 +7,7 @@ from datetime import timedelta
 from functools import partial
 from inspect import signature
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.db import connection
@@ -138,7 +139,8 @@ def _params(policy: WaitlistPolicy) -> dict[str, Any]:
         "claimable": True,
         "timezone": "Europe/London",
         "limit": 40,
-        "services": sql.array(values=[candidates.NO_SERVICE]),
+        "services": sql.array(values=[]),
+        "unnamed": True,
         "provider": slot.provider,
         "start": candidates.at(microseconds=slot.start),
         "end": candidates.at(microseconds=slot.end),
@@ -171,7 +173,7 @@ PLANS: list[tuple[str, dict[str, Any], set[str]]] = [
     ("load_entries", WHOLE, {"entry_visitors"}),
     ("find_bars", {}, {"hold_slot"}),
     ("find_bars", WHOLE, {"hold_slot", "entry_visitors"}),
-    ("walk_queue", {}, {"entry_queue"}),
+    ("walk_queue", {}, {"entry_status_priority"}),
     ("walk_visitors", {}, {"entry_visitors"}),
     ("note_dry", {}, {"slot_open"}),
     ("note_fruitless", {}, {"scheduling_slot_pkey"}),
@@ -185,6 +187,27 @@ def test_no_statement_of_a_fill_reads_a_long_table_whole(policy: WaitlistPolicy)
         used, read = _explain(sql.text(app="waitlist", name=name), {**params, **others})
         assert not read, f"{name} reads {read}"
         assert indexes <= used, f"{name} runs by {used}"
+
+
+@pytest.mark.django_db
+def test_a_walk_reads_no_further_than_to_the_first_who_fits() -> None:
+    """Also where nobody who waits for one of the slot's services fits it."""
+    worlds.make(facilities=1, slots=1, waiting=20_000, fit="sparse")
+    policy = WaitlistPolicy.objects.select_related("facility__queue").get()
+    slots = [str(id) for id in Slot.objects.filter(status="open").values_list("pk", flat=True)]
+    board = candidates.board(slots=fill.load_slots(slot_ids=slots, policy=policy), policy=policy)
+    order = list(WaitlistEntry.objects.order_by("-rank_key", "joined_at", "id").values_list("pk"))
+    [first] = candidates.walk(board=board, policy=policy, now=NOW)
+    place = order.index((UUID(first.entry),))
+    services = sql.array(values=filter(None, board.services(board.slots[0])))
+    params = {**_params(policy), "limit": 1, "services": services}
+    with connection.cursor() as cursor:
+        walk = sql.text(app="waitlist", name="walk_queue")
+        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {walk}", params)
+        [[[plan]]] = cursor.fetchall()
+    nodes = list(_nodes(plan["Plan"]))
+    assert [node["Node Type"] for node in nodes] == ["Limit", "Subquery Scan", "Index Scan"]
+    assert nodes[-1]["Actual Rows"] == place + 1 < 5_000
 
 
 def _used(work: Callable[[], object]) -> set[str]:
