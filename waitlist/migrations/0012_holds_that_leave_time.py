@@ -8,7 +8,7 @@ SHORTEN = "UPDATE waitlist_waitlistpolicy SET min_hold = hold_window WHERE min_h
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('waitlist', '0010_organizers_rfps'),
+        ('waitlist', '0011_visitors_by_joining'),
     ]
 
     operations = [
