@@ -151,6 +151,7 @@ def test_public_availability_badge_endpoint_is_cached(
     logged in. One that is not kept is counted besides.
     """
     path = f"venues/{scene.venue.pk}/availability/status"
+    Api().get(f"venues/{uuid4()}/availability/status")  # which makes the connections
     with valkey_calls() as calls:
         first = Api().get(path)
     assert calls == ["GET", "EVALSHA", "SET"]
