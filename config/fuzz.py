@@ -96,9 +96,9 @@ def run(
     """
     app = get_wsgi_application()
     config = SchemathesisConfig.from_dict(CONFIG)
-    with _one_connection(), override_settings(**UNLIMITED), transaction.atomic():
+    with one_connection(), override_settings(**UNLIMITED), transaction.atomic():
         schema = schemathesis.openapi.from_wsgi("/api/v1/schema/?format=json", app, config=config)
-        scratch = _prepare()
+        scratch = prepare()
         for found in schema.get_all_operations():
             if isinstance(found, Err):
                 raise found.err()
@@ -110,7 +110,7 @@ def run(
 
 
 @contextmanager
-def _one_connection() -> Iterator[None]:
+def one_connection() -> Iterator[None]:
     """Keep requests from closing the connection, whose transaction outlasts them."""
     signals = (request_started, request_finished)
     for signal in signals:
@@ -130,7 +130,7 @@ def _fuzz(
     route = names()[operation.path]
     welcome = allowed(route=route, method=operation.method.upper())
     for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
-        for n, case in enumerate(_cases(operation, mode, examples, start)):
+        for n, case in enumerate(cases(operation, mode, examples, start)):
             _use_known_ids(case=case, scratch=scratch, luck=luck)
             # Who may not call gets one answer, whatever they send.
             for role in roles if n == 0 else [one for one in roles if one in welcome]:
@@ -138,7 +138,7 @@ def _fuzz(
     return report
 
 
-def _cases(operation: Any, mode: GenerationMode, examples: int, start: int) -> list[Any]:
+def cases(operation: Any, mode: GenerationMode, examples: int, start: int) -> list[Any]:
     """Draw requests; none where no request can be bad."""
     drawn: list[Any] = []
 
@@ -228,7 +228,7 @@ def _is_good(case: Any, location: ParameterLocation) -> bool:
     return info is None or info.mode == GenerationMode.POSITIVE
 
 
-def _prepare() -> Scratch:
+def prepare() -> Scratch:
     """Make a clinic with somebody of each role, slots, appointments, entries and holds."""
     now = clock.now()
     mark = f"fuzz-{now:%Y%m%d%H%M%S%f}"
