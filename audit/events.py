@@ -73,6 +73,7 @@ KINDS: dict[str, frozenset[str]] = {
         "venue.availability_manual_set": "",
         "venue.availability_improved": "",
         "venue.override_cleared": "",
+        "venue.hold_converted": "organization_id",
     }.items()
 }
 

@@ -51,9 +51,13 @@ def record(*, signals: Sequence[Signal]) -> None:
         _count_lost(signals=len(signals))
 
 
-def lost() -> int:
-    """Return how many signals were not recorded since Valkey was emptied."""
-    return int(cache.get(LOST, 0))
+def lost() -> int | None:
+    """Return how many signals were not recorded since Valkey was emptied; None if it is away."""
+    try:
+        return int(cache.get(LOST, 0))
+    except RedisError as error:
+        log.warning("lost signals are not known", error=type(error).__name__)
+        return None
 
 
 def summarise(*, facility_id: UUID, now: datetime) -> Summary:

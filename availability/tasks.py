@@ -1,7 +1,7 @@
 from celery import shared_task
 
 from audit import clock
-from availability import rfps, statuses
+from availability import rfps, signals, statuses
 
 LIMIT = 500
 
@@ -16,7 +16,10 @@ def close_overdue_rfps() -> dict[str, int]:
 
 
 @shared_task
-def infer() -> dict[str, int]:
-    """Beat, every 6 hours: what the answers make of each venue."""
+def infer() -> dict[str, int | None]:
+    """Beat, every 6 hours: what the answers make of each venue, and how many were lost."""
     found = statuses.infer(now=clock.now())
-    return {"venues": found.venues, "changed": found.changed, "improved": found.improved}
+    return {
+        "venues": found.venues, "changed": found.changed, "improved": found.improved,
+        "signals_lost": signals.lost(),
+    }  # fmt: skip

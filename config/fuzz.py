@@ -79,7 +79,7 @@ def run(
     """
     app = get_wsgi_application()
     config = SchemathesisConfig.from_dict(CONFIG)
-    with _one_connection(), override_settings(**UNLIMITED), transaction.atomic():
+    with one_connection(), override_settings(**UNLIMITED), transaction.atomic():
         schema = schemathesis.openapi.from_wsgi("/api/v1/schema/?format=json", app, config=config)
         scratch = prepare()
         for found in schema.get_all_operations():
@@ -93,7 +93,7 @@ def run(
 
 
 @contextmanager
-def _one_connection() -> Iterator[None]:
+def one_connection() -> Iterator[None]:
     """Keep requests from closing the connection, whose transaction outlasts them."""
     signals = (request_started, request_finished)
     for signal in signals:
@@ -117,7 +117,7 @@ def _fuzz(
         for role in callers:
             _send(case=case, role=role, name=name, scratch=scratch, report=report)
     for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
-        drawn = _draw(
+        drawn = draw(
             strategy=operation.as_strategy(generation_mode=mode), most=examples, start=start
         )
         for n, case in enumerate(drawn):
@@ -135,7 +135,7 @@ def _shown(operation: Any, scratch: Scratch, start: int) -> Iterator[Any]:
     What it needs is filled in, so that somewhere it can be done.
     """
     for strategy in operation.get_strategies_from_examples():
-        for case in _draw(strategy=strategy, most=1, start=start):
+        for case in draw(strategy=strategy, most=1, start=start):
             case.headers.pop("If-Match", None)
             places = _places(case=case, scratch=scratch)
             for n in range(max((len(ids) for *_, ids in places), default=1)):
@@ -144,7 +144,7 @@ def _shown(operation: Any, scratch: Scratch, start: int) -> Iterator[Any]:
                 yield case
 
 
-def _draw(*, strategy: Any, most: int, start: int) -> list[Any]:
+def draw(*, strategy: Any, most: int, start: int) -> list[Any]:
     """Draw requests; none where no request can be bad."""
     drawn: list[Any] = []
 

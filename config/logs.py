@@ -15,6 +15,7 @@ from typing import Any
 
 import structlog
 from django.http import HttpRequest
+from django.utils.functional import SimpleLazyObject
 from django_structlog.middlewares import RequestMiddleware
 from structlog.typing import EventDict, Processor, WrappedLogger
 
@@ -37,6 +38,13 @@ class RequestLogMiddleware(RequestMiddleware):
     @staticmethod
     def format_request(request: HttpRequest) -> str:
         return f"{request.method} {without_secrets(text=request.path)}"
+
+    @staticmethod
+    def bind_user_id(request: HttpRequest) -> None:
+        """Say who asks once something has looked: looking only for the log would take queries."""
+        user = getattr(request, "user", None)
+        if not isinstance(user, SimpleLazyObject) or hasattr(request, "_cached_user"):
+            RequestMiddleware.bind_user_id(request)
 
 
 class LineFormatter(structlog.stdlib.ProcessorFormatter):

@@ -4,12 +4,15 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
+from django.urls import reverse
 from django.utils import formats, translation
 
+from accounts.models import Tenant
 from audit.models import Event
 from availability.models import Rfp
 from notifications import nudges, recipients
@@ -128,10 +131,15 @@ def _price(facts: Facts) -> str:
         return f"{formats.number_format(service.price)} {service.currency}"
 
 
+def _told(facts: Facts) -> Mapping[str, Any]:
+    """Return what the event tells besides its ids."""
+    event = facts.event or Event.objects.filter(pk=facts.message.event_id).first()
+    return event.data if event else {}
+
+
 def _position(facts: Facts) -> str:
     """Say the position that the event tells: the one of now may be another."""
-    event = facts.event or Event.objects.filter(pk=facts.message.event_id).first()
-    return str(event.data.get("position") or "") if event else ""
+    return str(_told(facts).get("position") or "")
 
 
 def offer_url(*, hold_id: UUID) -> str:
@@ -150,14 +158,19 @@ def _nudge_url(facts: Facts) -> str:
 
 
 def _organizer(facts: Facts) -> str:
+    """Name whose entry it is; to a venue, whose entries are not its own, whom the event tells."""
     entry = facts.message.entry
-    return entry.organizer.name if entry and entry.organizer else ""
+    told = entry.organizer_id if entry else _told(facts).get("organization_id")
+    organizer = Tenant.objects.filter(pk=told).first() if told else None
+    return organizer.name if organizer else ""
 
 
 def _rfp_url(facts: Facts) -> str:
+    """Lead to the page of the admin on which an organizer's people check an RFP and send it."""
     rfp = facts.rfp
-    path = f"organizations/{rfp.tenant_id}/rfps/{rfp.pk}" if rfp else ""
-    return f"{settings.SITE_URL}/api/v1/{path}" if path else ""
+    return (
+        settings.SITE_URL + reverse("admin:availability_rfp_change", args=[rfp.pk]) if rfp else ""
+    )
 
 
 VALUES: Mapping[str, Callable[[Facts], str]] = {

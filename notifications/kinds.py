@@ -44,6 +44,7 @@ KINDS: Mapping[str, Kind] = {
     "waitlist.circuit_breaker_triggered": _kind(To.ADMINS, IN_APP, EMAIL),
     "waitlist.circuit_breaker_resolved": _kind(To.ADMINS, IN_APP),
     "waitlist.deactivated": _kind(To.ADMINS, IN_APP, EMAIL),
+    "venue.hold_converted": _kind(To.ADMINS, IN_APP, EMAIL),
     "appointment.booked": _kind(To.PATIENT, IN_APP, EMAIL),
     "appointment.cancelled": _kind(To.PATIENT, IN_APP, EMAIL),
     "appointment.rescheduled": _kind(To.PATIENT, IN_APP, EMAIL),

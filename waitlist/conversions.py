@@ -5,13 +5,14 @@ from uuid import UUID
 
 from django.db import transaction
 
+from audit import events
 from audit.errors import Refused
 from audit.events import Actor
 from availability import rfps, statuses
 from availability.models import Rfp
 from scheduling import slots
 from waitlist import holds, queues
-from waitlist.models import Hold, WaitlistEntry
+from waitlist.models import Hold, Queue, WaitlistEntry
 
 #: How long the venue has to answer the new RFP.
 TIME_TO_RESPOND = timedelta(days=7)
@@ -69,7 +70,25 @@ def convert(*, hold_id: UUID, actor: Actor, now: datetime) -> Rfp:
     )
     holds.convert(entry=entry, to=rfp, actor=actor, now=now, hold_id=hold.pk)
     statuses.clear_vacancy(facility_id=hold.facility_id)
+    _tell_owner(entry=entry, queue=queue, now=now)
     return rfp
+
+
+def _tell_owner(*, entry: WaitlistEntry, queue: Queue, now: datetime) -> None:
+    """Record for the venue's tenant which organizer took its room, and nothing of their entry.
+
+    From now on the owner may know of them, though not of the draft yet, nor who of them it was.
+    """
+    events.record(
+        kind="venue.hold_converted",
+        tenant_id=queue.tenant_id,
+        subject_type="venue",
+        subject_id=queue.facility_id,
+        actor=events.SYSTEM,
+        at=now,
+        facility_id=queue.facility_id,
+        data={"organization_id": str(entry.organizer_id)},
+    )
 
 
 def last_offer(*, entry_id: UUID) -> UUID:

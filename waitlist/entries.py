@@ -1,4 +1,4 @@
-"""Entries: joining a queue, changing one's wishes, leaving, and what time does to them."""
+"""Entries: joining a queue, changing one's wishes, leaving, and when their time is over."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -168,7 +168,7 @@ def _join(
         "position": ranking.position(entry=entry),
         "expires_at": entry.expires_at.isoformat(),
     }
-    _record(kind="waitlist.joined", entry=entry, was=None, actor=actor, at=now, data=data)
+    record(kind="waitlist.joined", entry=entry, was=None, actor=actor, at=now, data=data)
     return entry
 
 
@@ -204,8 +204,8 @@ def update(
     _save(entry=entry)
     visitors = [entry.facility_id] if visited or entry.any_facility else []
     queues.revise(facility_ids=[entry.facility_id], visitors=visitors)
-    _record(kind="waitlist.updated", entry=entry, was=entry.status, actor=actor, at=now,
-            data={"fields": sorted(wishes)})  # fmt: skip
+    record(kind="waitlist.updated", entry=entry, was=entry.status, actor=actor, at=now,
+           data={"fields": sorted(wishes)})  # fmt: skip
     return entry
 
 
@@ -242,7 +242,7 @@ def cancel(
         cancellation_notes=notes,
     )
     data = {"reason": reason}
-    _record(kind="waitlist.cancelled", entry=entry, was=was, actor=actor, at=now, data=data)
+    record(kind="waitlist.cancelled", entry=entry, was=was, actor=actor, at=now, data=data)
     return entry
 
 
@@ -261,28 +261,6 @@ def add_note(*, entry_id: UUID, author: User, text: str, now: datetime) -> Entry
     return EntryNote.objects.create(
         tenant_id=entry.tenant_id, entry=entry, author=author, text=text, at=now
     )
-
-
-@transaction.atomic
-def answer_nudge(
-    *, entry_id: UUID, interested: bool, actor: Actor, now: datetime, version: int | None = None
-) -> WaitlistEntry:
-    """Note that they still wait, or cancel because they do not. Locks queue, slot, hold, entry.
-
-    :raises NotFound: if the entry is not there.
-    :raises EntryClosed: if it has ended.
-    :raises Stale: if its version is not the wanted one.
-    """
-    entry = lock_active(entry_id=entry_id)
-    check_version(version=entry.version, wanted=version)
-    data = {"interested": interested}
-    _record(kind="waitlist.nudge_answered", entry=entry, was=entry.status, actor=actor, at=now,
-            data=data)  # fmt: skip
-    if not interested:
-        return cancel(entry_id=entry_id, reason="nudge_declined", actor=actor, now=now)
-    entry.nudge_answered_at = now
-    entry.save(update_fields=["nudge_answered_at"])
-    return entry
 
 
 def get(*, entry_id: UUID) -> WaitlistEntry:
@@ -337,29 +315,12 @@ def end(*, entry: WaitlistEntry, to: WaitlistEntry.Status, now: datetime, **colu
     entry.refresh_from_db()
 
 
+@transaction.atomic
 def expire_due(*, now: datetime, limit: int) -> int:
     """End the waiting entries whose time is over, at most `limit`; return how many. Locks entry."""
-    return _sweep(name="expire_entries", lock=locks.EXPIRE_ENTRIES, now=now, limit=limit)
-
-
-def nudge_due(*, now: datetime, limit: int) -> int:
-    """Ask those with flexible dates who have waited long whether they still do; return how many.
-
-    Locks entry.
-    """
-    return _sweep(name="nudge_entries", lock=locks.NUDGE, now=now, limit=limit)
-
-
-def expire_nudged(*, now: datetime, limit: int) -> int:
-    """End the entries of those who were asked and never answered; return how many. Locks entry."""
-    return _sweep(name="expire_nudged", lock=locks.NUDGE, now=now, limit=limit)
-
-
-@transaction.atomic
-def _sweep(*, name: str, lock: str, now: datetime, limit: int) -> int:
-    if not locks.try_lock(name=lock):
+    if not locks.try_lock(name=locks.EXPIRE_ENTRIES):
         return 0
-    return len(sql.run(app="waitlist", name=name, params={"now": now, "limit": limit}))
+    return len(sql.run(app="waitlist", name="expire_entries", params={"now": now, "limit": limit}))
 
 
 def can_join(*, facility_id: UUID) -> bool:
@@ -390,8 +351,9 @@ def _save(*, entry: WaitlistEntry) -> None:
         raise
 
 
-def _record(*, kind: str, entry: WaitlistEntry, was: str | None, actor: Actor, at: datetime,
-            data: dict[str, Any]) -> None:  # fmt: skip
+def record(*, kind: str, entry: WaitlistEntry, was: str | None, actor: Actor, at: datetime,
+           data: dict[str, Any]) -> None:  # fmt: skip
+    """Write an event of an entry."""
     events.record(
         kind=kind,
         tenant_id=entry.tenant_id,

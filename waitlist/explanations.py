@@ -265,7 +265,6 @@ def _closed(*, policy: WaitlistPolicy, now: datetime) -> list[str]:
         facility_inactive=not facility.is_active,
         queue_closed=facility.queue.deactivated_at is not None,
         auto_invite_off=not policy.auto_invite,
-        no_time_to_answer=policy.min_hold > policy.hold_window,
         quiet_hours=fill.quiet_until(policy=policy, now=now) is not None,
     )
 

@@ -158,7 +158,7 @@ def is_on(*, policy: WaitlistPolicy) -> bool:
     """Whether the scan may offer anything at the facility."""
     facility = policy.facility
     is_open = facility.is_active and facility.queue.deactivated_at is None
-    return is_open and policy.auto_invite and policy.min_hold <= policy.hold_window
+    return is_open and policy.auto_invite
 
 
 def find_open(*, policy: WaitlistPolicy, seen: dict[str, int] | None, now: datetime) -> list[Id]:

@@ -185,6 +185,10 @@ class WaitlistPolicy(Versioned):
                     grace__gte=timedelta(0),
                 ),
             ),
+            # Else nothing would ever be offered.
+            models.CheckConstraint(
+                name="policy_min_hold", condition=Q(min_hold__lte=F("hold_window"))
+            ),
             models.CheckConstraint(
                 name="policy_reminder_lead",
                 condition=Q(reminder_lead__isnull=True)

@@ -35,7 +35,7 @@ def change(
     now: datetime,
     version: int | None = None,
 ) -> WaitlistPolicy:
-    """Change fields of a facility's policy and put its queue in the order that follows.
+    """Change fields of a facility's policy, and put its queue in another order if that follows.
 
     Locks queue, entry.
 
@@ -64,9 +64,10 @@ def change(
         )
     policy.save(update_fields=sorted(changes))
     policy.refresh_from_db()
-    if "unique_per_service" in changes:
+    if "unique_per_service" in changed:
         _mark_unique(policy=policy)
-    ranking.rerank(facility_ids=[facility_id])
+    if changed & ranking.WEIGHTS:
+        ranking.rerank(facility_ids=[facility_id])
     queues.revise(facility_ids=[facility_id], visitors=[facility_id])
     events.record(
         kind="waitlist.policy_changed",
@@ -98,6 +99,8 @@ def check(*, policy: WaitlistPolicy) -> None:
         errors |= dict.fromkeys(MATCH_WEIGHTS, "The four weights of a match sum to 100.")
     if policy.min_match_score > 100:
         errors["min_match_score"] = "A score is at most 100."
+    if policy.min_hold > policy.hold_window:
+        errors["min_hold"] = "No offer leaves so much time: it is more than the hold window."
     lead = policy.reminder_lead
     if lead is not None and not timedelta(0) < lead <= policy.hold_window / 2:
         errors["reminder_lead"] = "A reminder comes in the second half of the hold."

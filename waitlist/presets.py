@@ -78,7 +78,8 @@ VENUE: dict[str, Any] = CLINIC | {
 PRESETS: dict[str, dict[str, Any]] = {"clinic": CLINIC, "salon": SALON, "venue": VENUE}
 
 #: By kind, what stays as the preset says. At a venue that is what shapes the cascade and its caps:
-#: an owner who sets it could make offers come and go, and count who waits.
+#: an owner who sets it could make offers come and go, and count who waits. And what is worked into
+#: each entry: how long a change takes would tell how many there are.
 FIXED: dict[str, frozenset[str]] = {
     "venue": frozenset(
         {
@@ -91,6 +92,7 @@ FIXED: dict[str, frozenset[str]] = {
             "max_offers_per_entry",
             "max_queue_size",
             "max_active_per_requester",
+            "unique_per_service",
             "entry_ttl",
             "grace",
             "nudge_after",

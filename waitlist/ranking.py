@@ -17,6 +17,10 @@ from waitlist.models import WaitlistEntry, WaitlistPolicy
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 FIRST_PLACES = 3  # of which people are told that they have come to them
 SHORT_WINDOW = timedelta(days=7)
+#: The fields of a policy that a key is computed from.
+WEIGHTS = frozenset(
+    {"ordering", "wait_per_day", "membership", "chronic", "short_window", "urgency"}
+)
 
 
 def days(*, at: datetime) -> float:

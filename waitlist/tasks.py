@@ -7,7 +7,7 @@ from django.db import transaction
 
 from audit import clock
 from scheduling import blocks
-from waitlist import breakers, cascades, entries, fill, holds, metrics, queues, ranking
+from waitlist import breakers, cascades, entries, fill, holds, metrics, nudges, queues, ranking
 from waitlist.models import ACTIVE, WaitlistEntry
 
 LIMIT = 300  # of one transaction, whose locks are so held for less than 200 ms
@@ -142,7 +142,7 @@ def expire_entries() -> dict[str, int]:
 def send_nudges() -> dict[str, int]:
     """Beat, daily: ask those who have waited long whether they still do."""
     total = 0
-    while done := entries.nudge_due(now=clock.now(), limit=LIMIT):
+    while done := nudges.ask_due(now=clock.now(), limit=LIMIT):
         total += done
     return {"entries": total}
 
@@ -151,7 +151,7 @@ def send_nudges() -> dict[str, int]:
 def expire_nudges() -> dict[str, int]:
     """Beat, daily: entries of those who were asked and did not answer."""
     total = 0
-    while done := entries.expire_nudged(now=clock.now(), limit=LIMIT):
+    while done := nudges.expire_due(now=clock.now(), limit=LIMIT):
         total += done
     return {"entries": total}
 

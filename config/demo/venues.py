@@ -362,11 +362,12 @@ def convert(*, scene: Scene, waiter: Waiter) -> datetime:
         f"{one.name} accepts: a new RFP, {rfp['title']}, is drafted for {scene.venue} alone."
     )
     scene.see_mail(email=one.email, about="request is drafted", since=entry.closed_at)
+    scene.narrator.step(f"Only now the owner learns of {one.name}.")
+    owner = seed.admin(tenant=scene.venue.tenant)
+    scene.see_mail(email=owner.email, about="offer was accepted", since=entry.closed_at)
     one.client.post(f"{one.path}/rfps/{rfp['id']}/send")
     [copy] = received(scene=scene)
-    scene.narrator.step(
-        f"They send it. Only now the owner learns of {copy['organizer_name']}, and confirms."
-    )
+    scene.narrator.step("They send it, and the owner confirms.")
     respond(scene=scene, copy=copy["id"], availability="confirmed")
     one.client.post(f"{one.path}/rfps/{rfp['id']}/award", {"rfp_venue": copy["id"]})
     scene.narrator.step(f"{one.name} chooses {scene.venue} for {rfp['title']}.")

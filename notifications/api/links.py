@@ -21,6 +21,7 @@ from audit import clock
 from audit.events import Actor
 from notifications import nudges, preferences, unsubscribes
 from waitlist import entries
+from waitlist import nudges as questions
 from waitlist.models import WaitlistEntry
 
 BEARER = Actor("link")
@@ -116,7 +117,7 @@ class NudgeView(LinkView):
         entry_id = self._read(token=token).pk
         body = NudgeReply(data=request.data)
         body.is_valid(raise_exception=True)
-        entry = entries.answer_nudge(
+        entry = questions.answer(
             entry_id=entry_id,
             interested=body.validated_data["interested"],
             actor=BEARER,

@@ -19,7 +19,8 @@ SELECT
     told.kind, told.seq, told.at,
     told.tenant_id, told.entry_id, told.hold_id, told.slot_id, told.facility_id, told.provider_id,
     who.patient_id,
-    CASE WHEN facility.kind = 'venue' THEN facility.id END, entry.organizer_id, source.rfp_id,
+    CASE WHEN facility.kind = 'venue' THEN facility.id END,
+    coalesce(entry.organizer_id, (told.data ->> 'organization_id')::uuid), source.rfp_id,
     told.previous_status, told.new_status, (told.data ->> 'position')::int,
     CASE
         WHEN told.entry_id IS NOT NULL AND facility.tenant_id = told.tenant_id

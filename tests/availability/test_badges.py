@@ -14,8 +14,10 @@ from redis.exceptions import ConnectionError
 
 from audit.errors import NotFound
 from availability import badges, statuses
-from tests.api import Api
+from tests import factories
+from tests.api import Api, log_in
 from tests.availability.test_statuses import infer
+from tests.graphql import ask
 from tests.venues import OWNER, Scene, set_scene
 from tests.waitlist.worlds import NOW
 
@@ -36,16 +38,17 @@ def scene(transactional_db: None) -> Scene:
 
 @contextmanager
 def valkey_calls() -> Iterator[list[str]]:
-    """Collect the names of the commands that are sent to Valkey."""
+    """Collect the names of the commands that are sent to Valkey, those of pipelines in one."""
     said: list[str] = []
-    send: Any = AbstractConnection.send_command
+    send: Any = AbstractConnection.send_packed_command
 
-    def listen(self: AbstractConnection, *args: Any, **kwargs: Any) -> Any:
-        said.append(str(args[0]))
-        return send(self, *args, **kwargs)
+    def listen(self: AbstractConnection, command: Any, **kwargs: Any) -> Any:
+        packed = command if isinstance(command, bytes) else b"".join(command)
+        said.append(packed.split(b"\r\n")[2].decode())  # *2 $3 GET …
+        return send(self, command, **kwargs)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(AbstractConnection, "send_command", listen)
+        patch.setattr(AbstractConnection, "send_packed_command", listen)
         yield said
 
 
@@ -142,11 +145,33 @@ def test_without_valkey_it_comes_from_the_row_and_changes_go_on(
 def test_public_availability_badge_endpoint_is_cached(
     scene: Scene, django_assert_num_queries: Any
 ) -> None:
-    """The checklist's line of that name: a kept badge is one call of Valkey and no query."""
+    """The checklist's line of that name: a kept badge is one call of Valkey and no query.
+
+    Of the whole request: for nobody in particular, somebody of the API, and a browser that is
+    logged in. One that is not kept is counted besides.
+    """
     path = f"venues/{scene.venue.pk}/availability/status"
-    first = Api().get(path)
-    with valkey_calls() as calls, django_assert_num_queries(0):
-        assert Api().get(path).json() == first.json()
-    assert calls == ["GET"]
+    Api().get(f"venues/{uuid4()}/availability/status")  # which makes the connections
+    with valkey_calls() as calls:
+        first = Api().get(path)
+    assert calls == ["GET", "EVALSHA", "SET"]
+    browser = Api()
+    browser.force_login(factories.UserFactory.create())
+    for api in (Api(), log_in(tenant=scene.organizer, role="organizer"), browser):
+        with valkey_calls() as calls, django_assert_num_queries(0):
+            answer = api.get(path)
+        assert (answer.status_code, answer.json()) == (200, first.json())
+        assert calls == ["GET"]
     scene.set("seasonal")
     assert Api().get(path).json()["badge_label"] == "Seasonal Venue"
+
+
+def test_a_kept_badge_by_graphql_is_counted_and_takes_no_query_either(
+    scene: Scene, django_assert_num_queries: Any
+) -> None:
+    """An operation is counted by what it may cost before anything is read: a second call."""
+    query = f'{{ venueAvailabilityBadge(venueId: "{scene.venue.pk}") {{ badgeColor }} }}'
+    ask(Api(), query)
+    with valkey_calls() as calls, django_assert_num_queries(0):
+        assert not ask(Api(), query).errors
+    assert calls == ["EVALSHA", "GET"]

@@ -9,16 +9,18 @@ from uuid import uuid4
 
 import pytest
 from django.conf import settings
+from django.core.cache import cache
 from django.core.exceptions import ValidationError
 from django.core.management import call_command
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils.module_loading import import_string
 from pytest_django import DjangoCaptureOnCommitCallbacks
+from redis.exceptions import ConnectionError
 
 from audit import locks
 from audit.errors import NotFound, Stale
-from audit.models import Event
+from audit.models import Event, JobRun
 from availability import signals, statuses, tasks
 from availability.models import Signal, VenueAvailability
 from tests.audit.elsewhere import locked
@@ -189,11 +191,40 @@ def test_the_task_and_the_command_infer(
 ) -> None:
     monkeypatch.setattr("audit.clock.now", lambda: NOW)
     signal(scene, "unavailable")
-    assert tasks.infer() == {"venues": 1, "changed": 1, "improved": 0}
+    cache.delete(signals.LOST)
+    assert tasks.infer() == {"venues": 1, "changed": 1, "improved": 0, "signals_lost": 0}
     call_command("infer_availability", "--json")
-    assert capsys.readouterr().out == '{"venues": 1, "changed": 0, "improved": 0}\n'
+    told = '{"venues": 1, "changed": 0, "improved": 0, "signals_lost": 0}\n'
+    assert capsys.readouterr().out == told
     call_command("infer_availability")
-    assert capsys.readouterr().out == "1 venues, 0 changed, 0 better\n"
+    told = "1 venues, 0 changed, 0 better; 0 signals were not recorded\n"
+    assert capsys.readouterr().out == told
+
+
+def test_how_many_signals_were_lost_is_told_with_what_was_inferred_without_them(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the job, whose runs the admin shows, and by the command; Valkey may be away."""
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError
+
+    cache.delete(signals.LOST)
+    with monkeypatch.context() as patch:
+        patch.setattr(Signal.objects, "bulk_create", fail)
+        scene.set("fully_booked")
+    tasks.infer.apply(task_id=str(uuid4()))
+    assert JobRun.objects.get().counts["signals_lost"] == 1
+    call_command("infer_availability")
+    assert capsys.readouterr().out.endswith("; 1 signals were not recorded\n")
+
+    def away(*_: Any, **__: Any) -> None:
+        raise ConnectionError
+
+    monkeypatch.setattr(cache, "get", away)
+    assert tasks.infer()["signals_lost"] is None
+    call_command("infer_availability")
+    assert capsys.readouterr().out.endswith("; an unknown number of signals were not recorded\n")
 
 
 # By hand

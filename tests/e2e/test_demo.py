@@ -79,6 +79,7 @@ STORY = (
     r"Cedar Society is offered Quay Hall",
     r"Cedar Society accepts: a new RFP, Annual congress, is drafted for Quay Hall alone",
     r"Only now the owner learns of Cedar Society",
+    r"Email to demo-venues@demo\.example: Quay Hall: your offer was accepted",
     r"Cedar Society chooses Quay Hall for Annual congress",
     r"nobody else is asked: Aster Events goes on waiting, at place 1",
     r"Quay Hall +[\d.]+ s +[\d.]+ s +3",

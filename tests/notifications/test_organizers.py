@@ -4,6 +4,7 @@ from datetime import timedelta
 from urllib.parse import urlsplit
 
 import pytest
+from django.test import Client
 
 from accounts.models import Language, Membership, User
 from audit.events import Actor
@@ -116,9 +117,24 @@ def test_an_offer_says_which_venue_for_which_rfp_and_until_when(
     relayed()
     rfp = WaitlistEntry.objects.get().converted_rfp
     assert rfp is not None
-    assert f"organizations/{member.tenant_id}/rfps/{rfp.pk}" in said(
+    assert f"/admin/availability/rfp/{rfp.pk}/change/\n" in said(
         "converted", "email", to=member.user
     )
+
+
+def test_the_draft_is_sent_on_the_page_that_the_mail_leads_to(
+    hold: Hold, member: Membership, client: Client
+) -> None:
+    asking.convert(hold)
+    relayed()
+    message = Message.objects.get(kind="waitlist.converted", channel="email")
+    told = facts.Facts(message=message, language="en", now=NOW)
+    page = urlsplit(facts.VALUES["rfp_url"](told)).path
+    assert client.get(page).status_code == 302  # to log in
+    client.force_login(member.user)
+    shown = client.get(page)
+    assert shown.status_code == 200
+    assert 'name="action" value="send"' in shown.content.decode()
 
 
 @pytest.mark.parametrize("language", Language.values)
@@ -224,6 +240,26 @@ def test_the_page_of_an_offer_names_the_venue_and_no_time(
     assert "Great Hall" in page
     assert "None" not in page
     assert "<dt>When</dt>" not in page
+
+
+@pytest.mark.parametrize("language", Language.values)
+def test_a_venues_admins_are_told_whose_hold_was_converted(
+    hold: Hold, place: Facility, language: str
+) -> None:
+    admin = factories.MembershipFactory.create(
+        tenant=place.tenant, role="admin", user__language=language
+    )
+    factories.MembershipFactory.create(tenant=place.tenant)
+    asking.convert(hold)
+    relayed()
+    told = Message.objects.filter(kind="venue.hold_converted")
+    assert {message.user for message in told} == {admin.user}
+    assert messages(to=admin.user) == {"venue.hold_converted": TWO}
+    for message in told:
+        content = templates.render(message=message, now=NOW)
+        assert "Great Hall" in content.subject + content.body
+        assert "Bright Events" in content.body
+        assert "Spring gala" not in content.body  # they see the RFP once it is sent
 
 
 def test_a_venues_admins_are_told_of_each_step_of_its_breaker(place: Facility) -> None:

@@ -45,7 +45,7 @@ from tests.factories import (
     TenantFactory,
 )
 from tests.properties import oracle
-from waitlist import entries, fill, holds, invariants, invites, policies, tasks
+from waitlist import entries, fill, holds, invariants, invites, nudges, policies, tasks
 from waitlist import models as waitlist_models
 from waitlist.models import Hold, WaitlistEntry, WaitlistPolicy
 
@@ -92,8 +92,8 @@ SWEEPS: tuple[Callable[..., int], ...] = (
     slots.release_expired,
     blocks.apply,
     entries.expire_due,
-    entries.nudge_due,
-    entries.expire_nudged,
+    nudges.ask_due,
+    nudges.expire_due,
 )
 
 #: The kinds of event after which a facility is filled at once.
@@ -246,7 +246,7 @@ class Machine(RuleBasedStateMachine):
             )
         else:
             self.attempt(
-                lambda: entries.answer_nudge(
+                lambda: nudges.answer(
                     entry_id=pk, interested=how == "answer yes", actor=events.SYSTEM, now=self.now
                 )
             )

@@ -16,7 +16,7 @@ from scheduling.appointments import NotBooked
 from scheduling.models import Service
 from tests import factories
 from tests.races import race, sabotage, scene
-from waitlist import entries, erasure, invites, policies
+from waitlist import entries, erasure, invites, nudges, policies
 from waitlist.entries import EntryClosed
 
 ASKED: dict[str, Any] = {"actor": events.SYSTEM, "now": scene.NOW, "version": 1}
@@ -98,7 +98,7 @@ def entry_gone() -> Edit:
 
 def nudge() -> Edit:
     row = scene.wait(at=scene.clinic())
-    return lambda n: entries.answer_nudge(entry_id=row.pk, interested=True, **ASKED)
+    return lambda n: nudges.answer(entry_id=row.pk, interested=True, **ASKED)
 
 
 def promotion() -> Edit:

@@ -12,7 +12,7 @@ from tests import factories, venues
 from tests.audit.log import written
 from tests.waitlist import asking
 from tests.waitlist.worlds import DAY, NOW, SECOND, STAFF, World
-from waitlist import breakers, cascades, entries, holds, queues
+from waitlist import breakers, cascades, entries, holds, nudges, queues
 from waitlist.breakers import Resumed
 from waitlist.models import CircuitBreaker, Hold, Queue, WaitlistEntry, WaitlistPolicy
 
@@ -233,7 +233,7 @@ def test_what_was_resolved_in_time_is_not_deactivated(place: Facility, tripped: 
 def test_who_waits_at_a_deactivated_venue_ages_as_ever(place: Facility, tripped: datetime) -> None:
     entry = asking.wait(place=place, at=tripped, dates_flexible=True)
     breakers.deactivate_due(now=tripped + 7 * DAY, limit=10)
-    assert entries.nudge_due(now=tripped + 60 * DAY, limit=10) == 1
+    assert nudges.ask_due(now=tripped + 60 * DAY, limit=10) == 1
     assert entries.expire_due(now=tripped + 90 * DAY, limit=10) == 1
     entry.refresh_from_db()
     assert entry.status == "expired"

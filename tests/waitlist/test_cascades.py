@@ -1,7 +1,7 @@
 """A venue that has room again is offered to one who waits after the other."""
 
 from collections.abc import Callable
-from datetime import datetime, time, timedelta
+from datetime import datetime, time
 
 import pytest
 from django.db import connection
@@ -14,7 +14,7 @@ from tests.audit import elsewhere
 from tests.audit.log import written
 from tests.waitlist import asking
 from tests.waitlist.worlds import DAY, HOUR, NOW, STAFF, World
-from waitlist import cascades, entries, holds
+from waitlist import cascades, entries, holds, nudges
 from waitlist.models import Hold, WaitlistEntry, WaitlistPolicy
 
 pytestmark = pytest.mark.django_db
@@ -103,13 +103,7 @@ def _sleeps(place: Facility) -> None:
     WaitlistPolicy.objects.filter(facility=place).update(quiet_from=time(9), quiet_until=time(11))
 
 
-def _leaves_no_time(place: Facility) -> None:
-    WaitlistPolicy.objects.filter(facility=place).update(
-        hold_window=timedelta(hours=1), reminder_lead=None, min_hold=timedelta(hours=2)
-    )
-
-
-@pytest.mark.parametrize("how", [_closes, _leaves_it_to_people, _sleeps, _leaves_no_time])
+@pytest.mark.parametrize("how", [_closes, _leaves_it_to_people, _sleeps])
 def test_nothing_is_offered_where_the_scan_would_offer_nothing(
     place: Facility, how: Callable[[Facility], None]
 ) -> None:
@@ -165,7 +159,7 @@ def test_a_conversion_starts_nothing_and_ends_it(
     assert go_on(place) is None
 
 
-@pytest.mark.parametrize("way", ["expire_due", "expire_nudged", "cancel"])
+@pytest.mark.parametrize("way", ["time over", "nudge unanswered", "cancel"])
 def test_who_leaves_without_an_offer_starts_nothing(
     place: Facility,
     way: str,
@@ -173,13 +167,14 @@ def test_who_leaves_without_an_offer_starts_nothing(
 ) -> None:
     entry = asking.wait(place=place, dates_flexible=True)
     asking.wait(place=place, at=NOW + 80 * DAY)
-    entries.nudge_due(now=NOW + 61 * DAY, limit=10)
+    nudges.ask_due(now=NOW + 61 * DAY, limit=10)
 
     def act() -> None:
         if way == "cancel":
             entries.cancel(entry_id=entry.pk, reason="other", actor=STAFF, now=NOW)
         else:
-            assert getattr(entries, way)(now=NOW + 90 * DAY, limit=10) == 1
+            sweep = entries.expire_due if way == "time over" else nudges.expire_due
+            assert sweep(now=NOW + 90 * DAY, limit=10) == 1
 
     assert _sent(act, django_capture_on_commit_callbacks) == []
 

@@ -1,9 +1,10 @@
 """The lines of the venue document's verification checklist that concern waiting, one test each.
 
-Those about RFPs, signals, inference and the badge are in tests/availability.
+Those about RFPs, signals, inference and the badge are in tests/availability; `LINES` has all.
 """
 
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from pytest_django import DjangoCaptureOnCommitCallbacks
@@ -17,11 +18,77 @@ from notifications import bodies, relay
 from scheduling.models import Facility
 from tests import venues
 from tests.waitlist import asking
-from tests.waitlist.worlds import DAY, HOUR, NOW, STAFF
-from waitlist import breakers, cascades, entries, holds, ranking, tasks
+from tests.waitlist.worlds import DAY, HOUR, MINUTE, NOW, STAFF
+from waitlist import breakers, cascades, entries, holds, nudges, ranking, tasks
 from waitlist.models import CircuitBreaker, Hold, WaitlistEntry
 
 pytestmark = pytest.mark.django_db
+
+TESTS = Path(__file__).parents[1]
+HERE = "waitlist/test_checklist"
+#: Each line, and the test that is named after it.
+LINES: dict[str, tuple[str, str]] = {
+    "Migration runs cleanly (upgrade and downgrade)": (
+        "test_house", "migrations_go_down_to_nothing_and_up_again"
+    ),
+    "Joining waitlist inherits all context from RFP (no manual input needed)": (
+        HERE, "joining_waitlist_inherits_all_context_from_rfp"
+    ),
+    "Rate limit (5 active entries) is enforced": (
+        HERE, "rate_limit_of_five_active_entries_is_enforced"
+    ),
+    "Duplicate active entry for same venue is blocked": (
+        HERE, "duplicate_active_entry_for_same_venue_is_blocked"
+    ),
+    "Hold conversion creates a properly pre-filled draft RFP with only the waitlisted venue": (
+        HERE, "hold_conversion_creates_a_prefilled_draft_rfp_with_only_the_waitlisted_venue"
+    ),
+    "Hold expiry cascades to next person in FIFO order": (
+        HERE, "hold_expiry_cascades_to_next_person_in_fifo_order"
+    ),
+    "Circuit breaker fires after 3 consecutive no-responses": (
+        HERE, "circuit_breaker_fires_after_three_consecutive_no_responses"
+    ),
+    "Signal recording in RFP endpoints doesn't break existing RFP functionality": (
+        "availability/test_rfps",
+        "signal_recording_in_rfp_endpoints_doesnt_break_existing_rfp_functionality",
+    ),
+    "Inference engine correctly computes availability from signals": (
+        "availability/test_statuses",
+        "inference_engine_correctly_computes_availability_from_signals",
+    ),
+    "Manual override takes precedence over inference": (
+        "availability/test_statuses", "manual_override_takes_precedence_over_inference"
+    ),
+    "Cascade triggers on both inference improvement and manual override": (
+        HERE, "cascade_triggers_on_both_inference_improvement_and_manual_override"
+    ),
+    "All Kafka events are emitted for state transitions": (
+        HERE, "all_kafka_events_are_emitted_for_state_transitions"
+    ),
+    "Queue position is calculated correctly and updates when people ahead leave": (
+        HERE, "queue_position_is_calculated_correctly_and_updates_when_people_ahead_leave"
+    ),
+    "Auto-expiry works for both date-specific (30 days) and general (90 days) entries": (
+        HERE, "auto_expiry_works_for_both_date_specific_and_general_entries"
+    ),
+    '"Still interested?" nudge is sent at 60 days, auto-expire at 67 days if no response': (
+        HERE, "still_interested_nudge_is_sent_at_60_days_auto_expire_at_67_if_no_response"
+    ),
+    "Availability badge is included in venue list/detail GraphQL responses": (
+        "availability/test_graphql",
+        "availability_badge_is_included_in_venue_list_and_detail_graphql_responses",
+    ),
+    "Public availability badge endpoint is cached": (
+        "availability/test_badges", "public_availability_badge_endpoint_is_cached"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_every_line_has_its_test(line: str) -> None:
+    file, name = LINES[line]
+    assert f"def test_{name}(" in (TESTS / f"{file}.py").read_text()
 
 
 @pytest.fixture
@@ -154,22 +221,30 @@ def answer(place: Facility, response: str, *, times: int) -> None:
 
 
 def test_all_kafka_events_are_emitted_for_state_transitions(place: Facility) -> None:
-    first, second, third, fourth, fifth = (
-        asking.wait(place=place, at=NOW + n * HOUR, dates_flexible=n > 2) for n in range(5)
+    """Each way through the two state machines, and the breaker's, by what really happens."""
+    first, declining, leaving, converted, second, third, cancelled, asked, silent = (
+        asking.wait(place=place, at=NOW + n * MINUTE, dates_flexible=n > 6) for n in range(9)
     )
     hold = asking.offer(place=place, at=NOW + DAY)
-    holds.remind_due(now=hold.expires_at - DAY, limit=10)
-    holds.expire_due(now=hold.expires_at, limit=10)
-    following = cascades.go_on(facility_id=place.pk, now=hold.expires_at)
-    assert following is not None
-    asking.convert(following, at=hold.expires_at)
-    entries.cancel(entry_id=third.pk, reason="other", actor=STAFF, now=NOW)
-    entries.nudge_due(now=NOW + 61 * DAY, limit=10)
-    entries.answer_nudge(entry_id=fourth.pk, interested=True, actor=STAFF, now=NOW + 62 * DAY)
-    entries.expire_due(now=NOW + 91 * DAY, limit=10)
-    CircuitBreaker.objects.create(tenant=place.tenant, facility=place, tripped_at=NOW)
-    breakers.deactivate_due(now=NOW + 91 * DAY, limit=10)
-    breakers.resolve(facility_id=place.pk, actor=SYSTEM, now=NOW + 92 * DAY)
+    at = hold.expires_at
+    holds.remind_due(now=at - DAY, limit=10)
+    holds.expire_due(now=at, limit=10)
+    holds.decline(hold_id=offered(place, to=declining, at=at).pk, actor=STAFF, now=at)
+    offered(place, to=leaving, at=at)
+    entries.cancel(entry_id=leaving.pk, reason="declined_offer", actor=STAFF, now=at)
+    asking.convert(offered(place, to=converted, at=at), at=at)
+    entries.cancel(entry_id=cancelled.pk, reason="other", actor=STAFF, now=at)
+    nudges.ask_due(now=NOW + 61 * DAY, limit=10)
+    nudges.answer(entry_id=asked.pk, interested=True, actor=STAFF, now=NOW + 62 * DAY)
+    # Three who do not answer, one after the other, trip the breaker.
+    at = NOW + 63 * DAY
+    asking.free(place=place, at=at)
+    for entry in (second, third, asked):
+        at = offered(place, to=entry, at=at).expires_at
+        holds.expire_due(now=at, limit=10)
+    nudges.expire_due(now=at, limit=10)
+    breakers.deactivate_due(now=at + 7 * DAY, limit=10)
+    breakers.resolve(facility_id=place.pk, actor=SYSTEM, now=at + 8 * DAY)
     relay.relay(limit=1000, now=NOW)
     places = EventSeq.objects.order_by("seq").values_list("event_id", flat=True)
     told = bodies.read(event_ids=list(places))
@@ -184,22 +259,36 @@ def test_all_kafka_events_are_emitted_for_state_transitions(place: Facility) -> 
             )  # fmt: skip
         return [body["event_type"].removeprefix("waitlist.") for body in mine]
 
-    assert steps(first) == [
-        "joined", "hold_offered", "hold_reminded", "hold_expired", "auto_expired"
+    lapsed = ["joined", "hold_offered", "hold_expired", "auto_expired"]
+    assert steps(first) == [*lapsed[:2], "hold_reminded", *lapsed[2:]]
+    assert steps(declining) == ["joined", "hold_offered", "hold_declined", "cancelled"]
+    assert steps(leaving) == ["joined", "hold_offered", "hold_withdrawn", "cancelled"]
+    assert steps(converted) == ["joined", "hold_offered", "converted"]
+    assert steps(second) == steps(third) == lapsed
+    assert steps(cancelled) == ["joined", "cancelled"]
+    assert steps(asked) == ["joined", "still_interested", "nudge_answered", *lapsed[1:]]
+    assert steps(silent) == ["joined", "still_interested", "auto_expired"]
+    # To the venue's own tenant, without a word of who waited until one has the room.
+    owners = [body for body in told if body["tenant_id"] == str(place.tenant_id)]
+    assert [body["event_type"] for body in owners] == [
+        "venue.availability_manual_set", "venue.availability_improved", "venue.hold_converted",
+        "venue.availability_manual_set", "venue.availability_improved",
+        "waitlist.circuit_breaker_triggered", "waitlist.deactivated",
+        "waitlist.circuit_breaker_resolved",
     ]  # fmt: skip
-    assert steps(second) == ["joined", "hold_offered", "converted"]
-    assert steps(third) == ["joined", "cancelled"]
-    assert steps(fourth) == ["joined", "still_interested", "nudge_answered", "auto_expired"]
-    assert steps(fifth) == ["joined", "still_interested", "auto_expired"]
-    assert [body["event_type"] for body in told if body["event_type"] in OF_BREAKERS] == [
-        "waitlist.deactivated", "waitlist.circuit_breaker_resolved"
-    ]  # fmt: skip
+    named = {body["organization_id"] for body in owners}
+    assert named == {None, str(converted.organizer_id)}
+    for body in owners:
+        assert (body["waitlist_entry_id"], body["hold_id"]) == (None, None)
+        assert body["metadata"]["queue_depth"] is None
 
 
-OF_BREAKERS = {
-    "waitlist.circuit_breaker_triggered", "waitlist.deactivated",
-    "waitlist.circuit_breaker_resolved",
-}  # fmt: skip
+def offered(place: Facility, *, to: WaitlistEntry, at: datetime) -> Hold:
+    """Let the cascade go on, with who is expected."""
+    hold = cascades.go_on(facility_id=place.pk, now=at)
+    assert hold is not None
+    assert hold.entry_id == to.pk
+    return hold
 
 
 def test_queue_position_is_calculated_correctly_and_updates_when_people_ahead_leave(
@@ -240,4 +329,4 @@ def test_still_interested_nudge_is_sent_at_60_days_auto_expire_at_67_if_no_respo
         (False, "waiting"), (True, "waiting"), (True, "waiting"), (True, "expired")
     ]  # fmt: skip
     with pytest.raises(Refused):
-        entries.answer_nudge(entry_id=entry.pk, interested=True, actor=STAFF, now=NOW + 68 * DAY)
+        nudges.answer(entry_id=entry.pk, interested=True, actor=STAFF, now=NOW + 68 * DAY)

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from audit.errors import Refused
+from audit.models import Event
 from availability import rfps
 from availability.models import Rfp
 from scheduling import slots
@@ -67,7 +68,24 @@ def test_the_draft_is_a_copy_for_this_venue_alone_to_be_answered_within_a_week(
     told = next(event for event in events if event.kind == "waitlist.converted")
     assert (told.tenant_id, told.facility_id, told.hold_id) == (organizer.pk, place.pk, hold.pk)
     assert told.data == {"rfp_id": str(rfp.pk)}
-    assert {event.tenant_id for event in events} == {organizer.pk}
+    assert {event.tenant_id for event in events} == {organizer.pk, place.tenant_id}
+
+
+def test_the_owner_learns_of_the_organizer_when_the_hold_is_converted(
+    place: Facility, hold: Hold
+) -> None:
+    """And neither of the entry nor of who of them it was, nor of anybody else who waits."""
+    asking.wait(place=place)
+    theirs = Event.objects.filter(tenant_id=place.tenant_id)
+    before = set(theirs.values_list("pk", flat=True))
+    asking.convert(hold)
+    event = theirs.exclude(pk__in=before).get()
+    assert (event.kind, event.subject_id, event.facility_id) == (
+        "venue.hold_converted", place.pk, place.pk
+    )  # fmt: skip
+    assert event.data == {"organization_id": str(hold.tenant_id)}
+    assert (event.actor_type, event.actor_id) == ("system", None)
+    assert (event.entry_id, event.hold_id) == (None, None)
 
 
 def test_what_is_shown_of_the_venue_stays(place: Facility, hold: Hold) -> None:

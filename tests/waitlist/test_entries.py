@@ -16,7 +16,7 @@ from tests import factories
 from tests.audit.log import brief, written
 from tests.waitlist import asking, worlds
 from tests.waitlist.worlds import DAY, HOUR, MINUTE, NOW, SECOND, STAFF, World
-from waitlist import entries, queues
+from waitlist import entries, nudges, queues
 from waitlist.models import EntryNote, Hold, Queue, WaitlistEntry, WaitlistPolicy
 
 Status = WaitlistEntry.Status
@@ -421,7 +421,7 @@ def test_an_ended_entry_can_no_longer_be_changed(clinic: World, way: str) -> Non
     changes: list[Callable[[], Any]] = [
         lambda: _update(entry, urgency=1),
         lambda: _cancel(entry),
-        lambda: entries.answer_nudge(entry_id=entry.pk, interested=True, actor=STAFF, now=NOW),
+        lambda: nudges.answer(entry_id=entry.pk, interested=True, actor=STAFF, now=NOW),
     ]
     for change in changes:
         with pytest.raises(entries.EntryClosed) as caught:
@@ -438,7 +438,7 @@ def test_an_unknown_entry_is_named(clinic: World) -> None:
     for call in (
         lambda: entries.update(entry_id=wrong, wishes={}, actor=STAFF, now=NOW),
         lambda: entries.cancel(entry_id=wrong, reason="x", actor=STAFF, now=NOW),
-        lambda: entries.answer_nudge(entry_id=wrong, interested=True, actor=STAFF, now=NOW),
+        lambda: nudges.answer(entry_id=wrong, interested=True, actor=STAFF, now=NOW),
         lambda: entries.add_note(entry_id=wrong, author=author, text="x", now=NOW),
     ):
         with pytest.raises(NotFound) as caught:
@@ -522,7 +522,7 @@ def test_an_empty_note_is_refused(clinic: World, text: str) -> None:
 
 def _nudged(world: World) -> WaitlistEntry:
     entry = world.join(at=NOW - 60 * DAY, dates_flexible=True)
-    assert entries.nudge_due(now=NOW, limit=10) == 1
+    assert nudges.ask_due(now=NOW, limit=10) == 1
     entry.refresh_from_db()
     return entry
 
@@ -532,34 +532,34 @@ def test_who_waited_long_with_flexible_dates_is_asked_once(clinic: World) -> Non
     clinic.join(at=NOW - 60 * DAY + SECOND, dates_flexible=True)
     clinic.join(at=NOW - 60 * DAY)
     with written() as events:
-        assert entries.nudge_due(now=NOW, limit=10) == 1
+        assert nudges.ask_due(now=NOW, limit=10) == 1
     entry.refresh_from_db()
     assert (entry.nudged_at, entry.status) == (NOW, Status.WAITING)
     assert brief(events) == [("waitlist.still_interested", "waiting", "waiting")]
     assert events[0].entry_id == entry.pk
-    assert entries.nudge_due(now=NOW, limit=10) == 0
+    assert nudges.ask_due(now=NOW, limit=10) == 0
 
 
 def test_what_was_said_before_being_asked_is_no_answer(clinic: World) -> None:
     entry = clinic.join(at=NOW - 60 * DAY, dates_flexible=True)
-    entries.answer_nudge(entry_id=entry.pk, interested=True, actor=STAFF, now=NOW - 30 * DAY)
-    assert entries.nudge_due(now=NOW, limit=10) == 1
-    assert entries.expire_nudged(now=NOW + 7 * DAY, limit=10) == 1
+    nudges.answer(entry_id=entry.pk, interested=True, actor=STAFF, now=NOW - 30 * DAY)
+    assert nudges.ask_due(now=NOW, limit=10) == 1
+    assert nudges.expire_due(now=NOW + 7 * DAY, limit=10) == 1
 
 
 def test_a_salon_asks_nobody(salon: World) -> None:
     salon.join(at=NOW - 29 * DAY, dates_flexible=True)
-    assert entries.nudge_due(now=NOW + 90 * DAY, limit=10) == 0
+    assert nudges.ask_due(now=NOW + 90 * DAY, limit=10) == 0
 
 
 def test_who_says_yes_waits_on_and_is_not_asked_again(clinic: World) -> None:
     entry = _nudged(clinic)
     with written() as events:
-        entries.answer_nudge(entry_id=entry.pk, interested=True, actor=STAFF, now=NOW + DAY)
+        nudges.answer(entry_id=entry.pk, interested=True, actor=STAFF, now=NOW + DAY)
     assert brief(events) == [("waitlist.nudge_answered", "waiting", "waiting")]
     assert events[0].data == {"interested": True}
-    assert entries.expire_nudged(now=NOW + 30 * DAY, limit=10) == 0
-    assert entries.nudge_due(now=NOW + 29 * DAY, limit=10) == 0
+    assert nudges.expire_due(now=NOW + 30 * DAY, limit=10) == 0
+    assert nudges.ask_due(now=NOW + 29 * DAY, limit=10) == 0
     entry.refresh_from_db()
     assert (entry.status, entry.nudge_answered_at) == (Status.WAITING, NOW + DAY)
 
@@ -567,7 +567,7 @@ def test_who_says_yes_waits_on_and_is_not_asked_again(clinic: World) -> None:
 def test_who_says_no_is_cancelled(clinic: World) -> None:
     entry = _nudged(clinic)
     with written() as events:
-        entries.answer_nudge(entry_id=entry.pk, interested=False, actor=STAFF, now=NOW + DAY)
+        nudges.answer(entry_id=entry.pk, interested=False, actor=STAFF, now=NOW + DAY)
     entry.refresh_from_db()
     assert (entry.status, entry.cancellation_reason) == (Status.CANCELLED, "nudge_declined")
     assert brief(events) == [
@@ -579,7 +579,7 @@ def test_who_says_no_is_cancelled(clinic: World) -> None:
 
 def test_who_says_no_while_offered_gives_the_slot_back(clinic: World) -> None:
     hold = clinic.offer(entry=_nudged(clinic))
-    entries.answer_nudge(entry_id=hold.entry_id, interested=False, actor=STAFF, now=NOW)
+    nudges.answer(entry_id=hold.entry_id, interested=False, actor=STAFF, now=NOW)
     hold.refresh_from_db()
     assert hold.slot is not None
     assert (hold.status, hold.slot.status) == ("withdrawn", "open")
@@ -587,9 +587,9 @@ def test_who_says_no_while_offered_gives_the_slot_back(clinic: World) -> None:
 
 def test_who_stays_silent_expires_after_the_grace(clinic: World) -> None:
     entry = _nudged(clinic)
-    assert entries.expire_nudged(now=NOW + 7 * DAY - SECOND, limit=10) == 0
+    assert nudges.expire_due(now=NOW + 7 * DAY - SECOND, limit=10) == 0
     with written() as events:
-        assert entries.expire_nudged(now=NOW + 7 * DAY, limit=10) == 1
+        assert nudges.expire_due(now=NOW + 7 * DAY, limit=10) == 1
     entry.refresh_from_db()
     assert (entry.status, entry.closed_at) == (Status.EXPIRED, NOW + 7 * DAY)
     assert brief(events) == [("waitlist.auto_expired", "waiting", "expired")]
@@ -599,13 +599,13 @@ def test_who_stays_silent_expires_after_the_grace(clinic: World) -> None:
 def test_who_was_asked_and_has_an_offer_is_not_ended_before_it_is_answered(clinic: World) -> None:
     entry = _nudged(clinic)
     clinic.offer(entry=entry, slot=clinic.slot(at=NOW + 20 * DAY))
-    assert entries.expire_nudged(now=NOW + 8 * DAY, limit=10) == 0
+    assert nudges.expire_due(now=NOW + 8 * DAY, limit=10) == 0
 
 
 def test_a_nudge_changes_no_place(clinic: World) -> None:
     entry = clinic.join(at=NOW - 60 * DAY, dates_flexible=True)
     key = entry.rank_key
-    entries.nudge_due(now=NOW, limit=10)
+    nudges.ask_due(now=NOW, limit=10)
     entry.refresh_from_db()
     assert (entry.rank_key, entry.joined_at) == (key, NOW - 60 * DAY)
     assert timedelta(0) < NOW - entry.joined_at

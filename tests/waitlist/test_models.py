@@ -41,6 +41,10 @@ REFUSED: dict[str, list[str]] = {
             ("grace", "-1 second"),
         )
     ],
+    "policy_min_hold": [
+        POLICY.format("min_hold = '1 day 1 second'"),
+        POLICY.format("reminder_lead = NULL, hold_window = '4 minutes'"),
+    ],
     "policy_reminder_lead": [
         POLICY.format("reminder_lead = '0'"),
         POLICY.format("reminder_lead = '12 hours 1 second'"),
@@ -190,7 +194,7 @@ REFUSED: dict[str, list[str]] = {
 
 ACCEPTED = [
     POLICY.format("reminder_lead = '12 hours'"),
-    POLICY.format("reminder_lead = NULL, hold_window = '1 second'"),
+    POLICY.format("reminder_lead = NULL, hold_window = '1 second', min_hold = '1 second'"),
     POLICY.format("nudge_after = NULL, nudge_grace = NULL"),
     POLICY.format("breaker_threshold = 1, breaker_timeout = '1 day'"),
     POLICY.format("quiet_from = NULL, quiet_until = NULL"),

@@ -17,7 +17,7 @@ from tests import factories, venues
 from tests.audit.log import written
 from tests.waitlist import asking, worlds
 from tests.waitlist.worlds import DAY, HOUR, NOW, SECOND, STAFF, World
-from waitlist import entries, ranking
+from waitlist import entries, nudges, ranking
 from waitlist.models import Queue, WaitlistEntry
 
 pytestmark = pytest.mark.django_db
@@ -214,22 +214,20 @@ def test_an_entry_is_cancelled_for_a_reason(place: Facility, reason: str) -> Non
 def _nudged(place: Facility, **contents: Any) -> WaitlistEntry:
     """Ask somebody who has waited for sixty days."""
     entry = asking.wait(place=place, **{"dates_flexible": True, **contents})
-    assert entries.nudge_due(now=NOW + 60 * DAY - SECOND, limit=10) == 0
-    assert entries.nudge_due(now=NOW + 60 * DAY, limit=10) == 1
+    assert nudges.ask_due(now=NOW + 60 * DAY - SECOND, limit=10) == 0
+    assert nudges.ask_due(now=NOW + 60 * DAY, limit=10) == 1
     return entry
 
 
 def _answer(entry: WaitlistEntry, *, interested: bool) -> WaitlistEntry:
-    return entries.answer_nudge(
-        entry_id=entry.pk, interested=interested, actor=STAFF, now=NOW + 61 * DAY
-    )
+    return nudges.answer(entry_id=entry.pk, interested=interested, actor=STAFF, now=NOW + 61 * DAY)
 
 
 def test_who_says_yes_is_not_asked_again_and_waits_to_the_end(place: Facility) -> None:
     entry = _answer(_nudged(place), interested=True)
     assert entry.nudge_answered_at == NOW + 61 * DAY
-    assert entries.nudge_due(now=NOW + 80 * DAY, limit=10) == 0
-    assert entries.expire_nudged(now=NOW + 80 * DAY, limit=10) == 0
+    assert nudges.ask_due(now=NOW + 80 * DAY, limit=10) == 0
+    assert nudges.expire_due(now=NOW + 80 * DAY, limit=10) == 0
     assert entries.expire_due(now=NOW + 90 * DAY - SECOND, limit=10) == 0
     assert entries.expire_due(now=NOW + 90 * DAY, limit=10) == 1
 
@@ -242,9 +240,9 @@ def test_who_says_no_is_cancelled_for_a_reason_that_only_the_system_gives(place:
 
 def test_who_says_nothing_for_a_week_expires(place: Facility) -> None:
     entry = _nudged(place)
-    assert entries.expire_nudged(now=NOW + 67 * DAY - SECOND, limit=10) == 0
+    assert nudges.expire_due(now=NOW + 67 * DAY - SECOND, limit=10) == 0
     with written() as events:
-        assert entries.expire_nudged(now=NOW + 67 * DAY, limit=10) == 1
+        assert nudges.expire_due(now=NOW + 67 * DAY, limit=10) == 1
     entry.refresh_from_db()
     assert entry.status == "expired"
     assert [event.data for event in events] == [{"reason": "nudge_unanswered"}]
@@ -252,13 +250,13 @@ def test_who_says_nothing_for_a_week_expires(place: Facility) -> None:
 
 def test_who_has_a_date_is_not_asked(place: Facility) -> None:
     asking.wait(place=place)
-    assert entries.nudge_due(now=NOW + 80 * DAY, limit=10) == 0
+    assert nudges.ask_due(now=NOW + 80 * DAY, limit=10) == 0
 
 
 def test_who_is_offered_the_venue_meanwhile_does_not_expire(place: Facility) -> None:
     entry = _nudged(place)
     asking.offer(place=place, at=NOW + 66 * DAY)
-    assert entries.expire_nudged(now=NOW + 67 * DAY, limit=10) == 0
+    assert nudges.expire_due(now=NOW + 67 * DAY, limit=10) == 0
     assert entries.expire_due(now=NOW + 90 * DAY, limit=10) == 0
     entry.refresh_from_db()
     assert entry.status == "offered"

@@ -13,7 +13,7 @@ from audit.errors import NotFound
 from audit.models import Event
 from tests.audit.log import written
 from tests.waitlist import worlds
-from tests.waitlist.worlds import DAY, HOUR, NOW, STAFF, World
+from tests.waitlist.worlds import DAY, HOUR, MINUTE, NOW, STAFF, World
 from waitlist import entries, policies, presets, ranking
 from waitlist.models import WaitlistEntry, WaitlistPolicy
 
@@ -52,6 +52,7 @@ BAD: list[tuple[str, Any]] = [
     ("breaker_timeout", NONE),
     ("min_match_score", 101),
     ("reminder_lead", 12 * HOUR + timedelta(seconds=1)),
+    ("min_hold", DAY + timedelta(seconds=1)),
     ("match_provider", 39),
     ("match_days", 32768),
 ]
@@ -129,6 +130,12 @@ def test_a_shorter_hold_needs_an_earlier_reminder(clinic: World) -> None:
     assert clinic.change(hold_window=7 * HOUR, reminder_lead=HOUR).hold_window == 7 * HOUR
 
 
+def test_a_hold_window_that_leaves_less_than_the_least_hold_is_refused(clinic: World) -> None:
+    """Nothing would ever be offered, and nobody be told why."""
+    assert _errors(clinic, hold_window=4 * MINUTE, reminder_lead=None) == {"min_hold"}
+    assert clinic.change(min_hold=DAY).min_hold == clinic.policy.hold_window
+
+
 def test_several_bad_fields_are_named_together(clinic: World) -> None:
     assert _errors(clinic, wait_per_day="x", ordering="y") == {"wait_per_day", "ordering"}
 
@@ -143,7 +150,8 @@ OTHERS: dict[str, Any] = {
     "on_hold_expiry": "requeue", "on_decline": "requeue", "max_offers_per_entry": 1,
     "max_queue_size": 1, "max_active_per_requester": 1, "entry_ttl": DAY, "grace": DAY,
     "nudge_after": DAY, "nudge_grace": DAY, "breaker_threshold": 1, "breaker_timeout": DAY,
-    "wait_per_day": 2, "membership": 1, "chronic": 1, "short_window": 1, "urgency": 1,
+    "unique_per_service": True, "wait_per_day": 2, "membership": 1, "chronic": 1,
+    "short_window": 1, "urgency": 1,
 }  # fmt: skip
 
 

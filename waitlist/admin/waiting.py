@@ -15,7 +15,7 @@ from audit.filters import DayFilter, LevelFilter
 from audit.pages import Answer, Rows, action, actor, arguments
 from scheduling.admin import FACILITY, PROVIDER, SERVICE
 from scheduling.admin.forms import choose_slot
-from waitlist import entries, holds, invites, offers
+from waitlist import entries, holds, invites, nudges, offers
 from waitlist.forms import EndForm, EntryForm, NoteForm, WithdrawForm
 from waitlist.models import EntryNote, Hold, WaitlistEntry
 
@@ -150,13 +150,13 @@ class WaitlistEntryAdmin(TenantAdmin):
     @action(description="Note that they still wait", status=ACTIVE)
     def still_waits(self, request: HttpRequest, rows: Rows) -> Answer:
         """Note the answer of who was asked."""
-        call = partial(entries.answer_nudge, interested=True)
+        call = partial(nudges.answer, interested=True)
         return self.run(request, rows, call, id="entry_id", done="Noted")
 
     @action(description="Note that they wait no longer", status=ACTIVE)
     def waits_no_longer(self, request: HttpRequest, rows: Rows) -> Answer:
         """Note the answer of who was asked, which cancels."""
-        call = partial(entries.answer_nudge, interested=False)
+        call = partial(nudges.answer, interested=False)
         return self.run(request, rows, call, id="entry_id", done="Cancelled")
 
     @action(description="Cancel", status=ACTIVE)

@@ -16,7 +16,7 @@ from accounts import pages
 from accounts.graphql import Info, Pagination, check_page
 from availability import scopes
 from availability.models import Rfp, VenueAvailability
-from waitlist import breakers, entries, ranking
+from waitlist import breakers, entries, nudges, ranking
 from waitlist.api import organizers
 from waitlist.models import ACTIVE, WaitlistEntry
 
@@ -249,7 +249,7 @@ class EntryMutations:
     def respond_still_interested(
         self, info: Info, waitlist_id: UUID, interested: bool
     ) -> VenueWaitlistEntryType | None:
-        entries.answer_nudge(
+        nudges.answer(
             entry_id=organizers.find(caller=info.context.caller, id=waitlist_id).pk,
             interested=interested,
             actor=info.context.caller.actor,

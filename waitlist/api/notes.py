@@ -17,7 +17,7 @@ from accounts.roles import Role
 from accounts.views import ApiView, RowsView, wanted_version
 from audit import clock
 from audit.models import Event
-from waitlist import entries, history, scopes
+from waitlist import entries, history, nudges, scopes
 from waitlist.api.answers import EntryAnswer
 from waitlist.api.entries import show
 from waitlist.models import EntryNote
@@ -131,7 +131,7 @@ class StillInterestedView(ApiView, GenericAPIView[Any]):
         body = Interest(data=request.data)
         body.is_valid(raise_exception=True)
         rows.find(rows=scopes.entries(caller=self.caller), id=id, field="entry")
-        entries.answer_nudge(
+        nudges.answer(
             entry_id=id,
             interested=body.validated_data["interested"],
             actor=self.caller.actor,

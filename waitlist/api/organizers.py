@@ -24,7 +24,7 @@ from availability import rfps
 from availability.api.places import OfOrganization
 from availability.models import Rfp, VenueAvailability
 from scheduling import slots
-from waitlist import conversions, entries, holds, queues, ranking, scopes
+from waitlist import conversions, entries, holds, nudges, queues, ranking, scopes
 from waitlist.api.entries import StatusFilters
 from waitlist.api.notes import Interest
 from waitlist.models import ACTIVE, Hold, WaitlistEntry
@@ -327,7 +327,7 @@ class VenueInterestView(OrganizerView, GenericAPIView[WaitlistEntry]):
         """Say whether one still waits; who does not any longer leaves the waitlist."""
         body = Interest(data=request.data)
         body.is_valid(raise_exception=True)
-        entries.answer_nudge(
+        nudges.answer(
             entry_id=self.find(id).pk,
             interested=body.validated_data["interested"],
             actor=self.caller.actor,

@@ -96,7 +96,8 @@ class Policy(Body):
 
     At a venue all that shapes its offers and its caps is the same everywhere and cannot be changed:
     the ordering, the hold window and all about holds, reminders, declines and lapses, the limits,
-    how long entries live, nudges, the breaker and the weights of priority. Send them as they are.
+    what may be waited for once, how long entries live, nudges, the breaker and the weights of
+    priority. Send them as they are.
     """
 
     facility = serializers.UUIDField(source="facility_id", read_only=True)
@@ -148,7 +149,7 @@ class PolicyView(ApiView, GenericAPIView[Any]):
 
     @extend_schema(request=Policy, responses=Policy)
     def put(self, request: Request, id: UUID) -> Response:
-        """Replace how a facility's waitlist behaves; those who wait are put in the new order.
+        """Replace how a facility's waitlist behaves; if the order changes, so do the places.
 
         At a venue, another value of what is the same at every venue is refused, naming the field.
         """
@@ -182,7 +183,7 @@ class TenantPolicyView(PolicyView):
 
     @extend_schema(operation_id="tenant_waitlist_policy_update", request=Policy, responses=Policy)
     def put(self, request: Request, tenant: UUID, facility: UUID) -> Response:  # type: ignore[override]
-        """Replace how a facility's waitlist behaves; those who wait are put in the new order.
+        """Replace how a facility's waitlist behaves; if the order changes, so do the places.
 
         At a venue, another value of what is the same at every venue is refused, naming the field.
         """

@@ -6,7 +6,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from rich.console import Console
 
 from audit import clock
-from availability import statuses
+from availability import signals, statuses
 
 
 class Command(BaseCommand):
@@ -20,9 +20,12 @@ class Command(BaseCommand):
         """Infer and tell."""
         with Console(stderr=True).status("Inferring"):
             found = statuses.infer(now=clock.now())
+        lost = signals.lost()
         if options["json"]:
-            self.stdout.write(json.dumps(asdict(found)))
+            self.stdout.write(json.dumps({**asdict(found), "signals_lost": lost}))
         else:
+            said = "an unknown number of" if lost is None else lost
             self.stdout.write(
-                f"{found.venues} venues, {found.changed} changed, {found.improved} better"
+                f"{found.venues} venues, {found.changed} changed, {found.improved} better;"
+                f" {said} signals were not recorded"
             )

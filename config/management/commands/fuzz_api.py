@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
+from itertools import chain
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -16,8 +17,8 @@ from accounts.roles import Role
 
 class Command(BaseCommand):
     help = (
-        "Send requests made from the schema to every route, as each role, and hold the answers"
-        " against it. Works on a tenant of its own; nothing of it is left."
+        "Send requests made from the schema to every route and every field of GraphQL, as each"
+        " role, and hold the answers against it. Works on a tenant of its own; nothing is left."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -47,17 +48,18 @@ class Command(BaseCommand):
         executor = MigrationExecutor(connection)
         if executor.migration_plan(executor.loader.graph.leaf_nodes()):
             raise CommandError("The database is not migrated: run manage.py migrate first.")
-        fuzz = import_module("config.fuzz")
+        fuzz, fuzz_graphql = map(import_module, ("config.fuzz", "config.fuzz_graphql"))
         reports = {}
+        asked = {
+            "examples": options["examples"],
+            "roles": options["role"] or [*Role],
+            "start": options["seed"],
+            "only": options["path"],
+        }
         quiet = options["json"] or not self.stdout.isatty()
         with Progress(disable=quiet) as progress, errors_only():
             bar = progress.add_task("Fuzzing", total=None)
-            for name, report in fuzz.run(
-                examples=options["examples"],
-                roles=options["role"] or [*Role],
-                start=options["seed"],
-                only=options["path"],
-            ):
+            for name, report in chain(fuzz.run(**asked), fuzz_graphql.run(**asked)):
                 reports[name] = report
                 progress.update(bar, advance=1, description=name)
         total = fuzz.totals(reports=reports)

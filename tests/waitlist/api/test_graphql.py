@@ -17,7 +17,7 @@ from tests.api import Api, log_in
 from tests.graphql import Answer, all_of, ask, types
 from tests.waitlist import asking
 from tests.waitlist.worlds import DAY, NOW, STAFF
-from waitlist import entries, holds
+from waitlist import entries, holds, nudges
 from waitlist.models import CircuitBreaker, Hold, WaitlistEntry
 
 pytestmark = pytest.mark.django_db
@@ -41,31 +41,6 @@ READ = f"query ($id: UUID!) {{ done: waitlistEntry(id: $id) {ENTRY} }}"
 def _it_is_now(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
     monkeypatch.setattr(clock, "now", lambda: NOW)
     settings.RATE_LIMITS = dict.fromkeys(settings.RATE_LIMITS, "100000/minute")
-
-
-@pytest.fixture
-def place() -> Facility:
-    return venues.open_venue(name="Great Hall", slug="great-hall", city="Leeds", country="GB")
-
-
-@pytest.fixture
-def organizer() -> Tenant:
-    return asking.organizer()
-
-
-@pytest.fixture
-def api(organizer: Tenant) -> Api:
-    return log_in(tenant=organizer, role=Role.ORGANIZER)
-
-
-@pytest.fixture
-def entry(place: Facility, organizer: Tenant) -> WaitlistEntry:
-    return asking.wait(place=place, by=organizer)
-
-
-@pytest.fixture
-def hold(entry: WaitlistEntry) -> Hold:
-    return asking.offer(place=entry.facility)
 
 
 def refused(answer: Answer) -> str:
@@ -298,7 +273,7 @@ def test_the_question_is_answered(
     place: Facility, organizer: Tenant, api: Api, interested: bool, status: str
 ) -> None:
     entry = asking.wait(place=place, by=organizer, at=NOW - 60 * DAY, dates_flexible=True)
-    entries.nudge_due(now=NOW, limit=10)
+    nudges.ask_due(now=NOW, limit=10)
     answer = ask(api, ANSWER, id=str(entry.pk), interested=interested)
     assert not answer.errors
     shown = answer.data["done"]

@@ -15,7 +15,7 @@ from tests import venues
 from tests.api import Api, log_in
 from tests.waitlist import asking
 from tests.waitlist.worlds import DAY, NOW, STAFF
-from waitlist import entries, holds
+from waitlist import entries, holds, nudges
 from waitlist.models import CircuitBreaker, Hold, WaitlistEntry
 
 pytestmark = pytest.mark.django_db
@@ -24,31 +24,6 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture(autouse=True)
 def _it_is_now(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clock, "now", lambda: NOW)
-
-
-@pytest.fixture
-def place() -> Facility:
-    return venues.open_venue(name="Great Hall", slug="great-hall", city="Leeds", country="GB")
-
-
-@pytest.fixture
-def organizer() -> Tenant:
-    return asking.organizer()
-
-
-@pytest.fixture
-def api(organizer: Tenant) -> Api:
-    return log_in(tenant=organizer, role=Role.ORGANIZER)
-
-
-@pytest.fixture
-def entry(place: Facility, organizer: Tenant) -> WaitlistEntry:
-    return asking.wait(place=place, by=organizer)
-
-
-@pytest.fixture
-def hold(entry: WaitlistEntry) -> Hold:
-    return asking.offer(place=entry.facility)
 
 
 def at(organizer: Tenant, *rest: object) -> str:
@@ -279,7 +254,7 @@ def test_the_question_is_answered(
     place: Facility, organizer: Tenant, api: Api, interested: bool, status: str
 ) -> None:
     entry = asking.wait(place=place, by=organizer, at=NOW - 60 * DAY, dates_flexible=True)
-    entries.nudge_due(now=NOW, limit=10)
+    nudges.ask_due(now=NOW, limit=10)
     answer = post(api, at(organizer, entry.pk, "still-interested"), {"interested": interested})
     body = answer.json()
     assert (answer.status_code, body["status"]) == (200, status)

@@ -5,7 +5,9 @@ do. The two say the same, to the letter.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
@@ -20,10 +22,12 @@ from accounts import routes
 from accounts.admin import InTenant, TenantAdmin
 from accounts.models import Tenant
 from accounts.roles import Role, roles
-from audit import clock
+from audit import clock, events
 from audit.events import SYSTEM
 from audit.models import Event
 from availability.models import RfpVenue
+from notifications import relay, webhooks
+from notifications.models import Message, WebhookDelivery
 from scheduling import appointments
 from scheduling.models import Appointment, Slot
 from tests import factories, graphql
@@ -31,7 +35,7 @@ from tests.accounts.pages import url
 from tests.accounts.seeds import MODELS
 from tests.clinics import Clinic, open_clinic
 from tests.waitlist import asking
-from waitlist import cascades, entries, fill, metrics
+from waitlist import cascades, entries, fill, metrics, tasks
 from waitlist.admin.queues import DryPassAdmin, FruitlessAdmin
 from waitlist.models import DryPass, Fruitless, Hold, Queue, WaitlistEntry
 
@@ -41,6 +45,7 @@ API = "/api/v1/"
 INSIDERS = (Role.ADMIN, Role.STAFF, Role.PROVIDER, Role.PATIENT)
 #: What differs from one request to the next, whoever waits.
 PASSING = re.compile(r'csrfmiddlewaretoken" value="\w+"|"updated(?:_a|A)t":"[^"]*"')
+UUIDS = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 Said = dict[str, str]
 
@@ -290,3 +295,90 @@ def test_what_a_page_leaves_out_would_tell(
     fill.fill(facility_id=venue.clinic.facility.pk, now=clock.now())
     assert DryPass.objects.exists()
     assert read_pages(venue).keys() != before.keys()
+
+
+# While offers lapse, and one is converted
+
+
+def pass_days(venue: Venue, monkeypatch: pytest.MonkeyPatch, *, days: int) -> None:
+    """Let time pass, two days at a time as offers have, and the workers do what is due."""
+    start, place = clock.now(), venue.clinic.facility
+    for day in range(2, days + 1, 2):
+        now = start + timedelta(days=day)
+        monkeypatch.setattr(clock, "now", lambda now=now: now)
+        tasks.send_hold_reminders()
+        tasks.expire_holds()
+        tasks.offer_vacancy(str(place.pk))
+        tasks.fill_facilities(str(place.pk))
+        tasks.tell_positions()
+        metrics.roll_up(now=now)
+        relay.relay(limit=1000, now=now)
+
+
+def differences(one: Said, other: Said) -> set[str]:
+    """Return what was asked that says one thing and another, be it of a row that is new in both."""
+    old = {*UUIDS.findall(str(one))} & {*UUIDS.findall(str(other))}
+
+    def name(found: re.Match[str]) -> str:
+        return found[0] if found[0] in old else "a new row"
+
+    first, second = (
+        Counter((UUIDS.sub(name, asked), UUIDS.sub(name, text)) for asked, text in said.items())
+        for said in (one, other)
+    )
+    return {asked for asked, _ in (first - second) + (second - first)}
+
+
+def own_rows(venue: Venue) -> Counter[str]:
+    """Count by kind what the venue's own tenant is told: events, messages and deliveries."""
+    tenant = venue.clinic.tenant
+    rows = [
+        *Event.objects.filter(tenant_id=tenant.pk).values_list("kind", "previous_status"),
+        *Message.objects.filter(tenant=tenant).values_list("kind", "channel"),
+        *WebhookDelivery.objects.filter(endpoint__tenant=tenant).values_list("kind", "status"),
+    ]
+    return Counter(f"{kind} {more}" for kind, more in rows)
+
+
+def test_of_offers_that_lapse_nothing_is_told_until_one_is_converted_or_the_breaker_trips(
+    venue: Venue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside a world in which nobody waits: to the letter, row by row, and what is sent."""
+    start, place = clock.now(), venue.clinic.facility
+    kinds = [kind for kind in events.KINDS if kind.startswith(("waitlist.", "venue."))]
+    webhooks.add(tenant_id=venue.clinic.tenant.pk, url="https://hall.example/", kinds=kinds)
+    relay.relay(limit=1000, now=start)
+
+    with transaction.atomic():
+        pass_days(venue, monkeypatch, days=4)
+        alone, rows = ask_all(venue, Ids(uuid4(), uuid4())), own_rows(venue)
+        transaction.set_rollback(True)
+
+    monkeypatch.setattr(clock, "now", lambda: start)
+    waiting = [asking.join(source=source, at=start) for source in venue.refused]
+    tasks.offer_vacancy(str(place.pk))
+    pass_days(venue, monkeypatch, days=4)
+    live = Hold.objects.get(status="offered")
+    assert [WaitlistEntry.objects.get(pk=entry.pk).status for entry in waiting] == [
+        "expired", "expired", "offered"
+    ]  # fmt: skip
+    assert own_rows(venue) == rows
+    assert differences(alone, ask_all(venue, Ids(live.entry_id, live.pk))) == set()
+
+    def told(end: Callable[[], object]) -> Counter[str]:
+        """Return the rows that an end of the last offer leaves with the owner; it is undone."""
+        with transaction.atomic():
+            end()
+            relay.relay(limit=1000, now=clock.now())
+            more = own_rows(venue) - rows
+            transaction.set_rollback(True)
+        return more
+
+    for kind, more in (
+        ("venue.hold_converted", told(lambda: asking.convert(live, at=clock.now()))),
+        (
+            "waitlist.circuit_breaker_triggered",
+            told(lambda: pass_days(venue, monkeypatch, days=2)),
+        ),
+    ):
+        assert more == Counter(f"{kind} {what}" for what in (None, "in_app", "email", "pending"))
