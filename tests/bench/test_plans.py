@@ -94,8 +94,6 @@ def policy(db: None) -> WaitlistPolicy:
     with connection.cursor() as cursor:
         cursor.execute(PAST)
         cursor.execute("ANALYZE")
-        # As on a disk that reads anywhere as fast as in a row.
-        cursor.execute("SET LOCAL random_page_cost = 1.1")
     facility = Facility.objects.order_by("pk")[7]
     return WaitlistPolicy.objects.select_related("facility__queue").get(facility=facility)
 
