@@ -54,12 +54,17 @@ def facilities(*, now: datetime) -> list[UUID]:
 
     Locks queue.
     """
-    revisions.count()
-    opened = [one for (one,) in sql.run(app="waitlist", name="find_opened", params={"now": now})]
+    opened = _find_opened(now=now)
+    if opened and revisions.count():
+        opened = _find_opened(now=now)  # where visitors may go, too
     if not opened:
         return []
     params = {"facilities": opened, "now": now}
     return [one for (one,) in sql.run(app="waitlist", name="find_fillable", params=params)]
+
+
+def _find_opened(*, now: datetime) -> list[UUID]:
+    return [one for (one,) in sql.run(app="waitlist", name="find_opened", params={"now": now})]
 
 
 def passes(*, facility_id: UUID, clock: Callable[[], datetime]) -> Iterator[Filled]:

@@ -10,9 +10,9 @@ import pgtrigger
 from audit import sql
 
 
-def count() -> None:
-    """Count queues on by what is uncounted, but for those that are locked. Locks queue."""
-    sql.run(app="waitlist", name="count_revisions", params={})
+def count() -> int:
+    """Count queues on by what is uncounted, but for locked ones; return how many. Locks queue."""
+    return len(sql.run(app="waitlist", name="count_revisions", params={}))
 
 
 # Rows are tenant, facility, and what its three revisions go up by, the supply's last.

@@ -1,4 +1,4 @@
--- Count the queues on by what triggers wrote down as uncounted, and forget it. Locks the queues, by
+-- Count the queues on by what triggers wrote down as uncounted, and forget it: (facility). Locks them, by
 -- facility; those that somebody has locked are left to the next run, with what concerns them.
 WITH queue AS (
     SELECT facility_id
@@ -29,3 +29,4 @@ SET
     supply_revision = queue.supply_revision + change.supply_revision
 FROM change
 WHERE queue.facility_id = change.facility_id
+RETURNING queue.facility_id

@@ -1,6 +1,7 @@
 -- Facilities with an open slot, but for those whose last pass left none to try and of which nothing
--- changed since: (facility). Takes no lock. One probe of an index for each facility; kept apart from `find_fillable`, since what a scan of
--- nothing new costs is to be planned, not read.
+-- changed since, and those of which a change is uncounted: (facility), some twice. Takes no lock.
+-- One probe of an index for each facility; kept apart from `find_fillable`, since what a scan of nothing
+-- new costs is to be planned, not read.
 -- A change that was under way when the pass ended may show up to five minutes later.
 SELECT queue.facility_id
 FROM (
@@ -21,3 +22,5 @@ WHERE queue.deactivated_at IS NULL
             AND slot.status = 'open'
             AND slot.updated_at > coalesce(dry.updated_at - interval '5 minutes', '-infinity')
     )
+UNION ALL
+SELECT facility_id FROM waitlist_uncounted
