@@ -104,9 +104,10 @@ class Checks(SchemaExtension):
         """Say what it is to be held against."""
         context: Context = self.execution_context.context
         role = context.known.role if context.known else Role.NONE
+        told = cast("dict[str, Any]", context.request.data)
         rules: list[Any] = [
             partial(Rights, role=role),
-            partial(OneMeant, named=bool(context.request.data.get("operationName"))),
+            partial(OneMeant, named=bool(told.get("operationName"))),
             partial(costs.Scales, note=context.add_cost),
         ]
         if not settings.GRAPHQL_INTROSPECTION:

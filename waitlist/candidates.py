@@ -145,25 +145,6 @@ def find_bars(
     return bars
 
 
-def find_awaited(*, board: Board, policy: WaitlistPolicy, now: datetime) -> int:
-    """Find the slots, as bits, that somebody would fit who only is busy at the time.
-
-    That may end at any moment, elsewhere and without a word to the queue.
-    """
-    bars = {
-        entry: barred
-        for entry, barred in find_bars(board=board, policy=policy).items()
-        if barred.pop("patient_busy", 0)
-    }
-    if not bars:
-        return 0
-    awaited = 0
-    for entry in load(policy=policy, now=now, entries=bars):
-        for _, fitted in board.fits(entry=entry, bars=bars[entry.id]):
-            awaited |= fitted
-    return awaited
-
-
 def walk(*, board: Board, policy: WaitlistPolicy, now: datetime) -> list[Candidate]:
     """Find of a queue of any length those whom the slots would take first: as many as slots, each.
 

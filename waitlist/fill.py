@@ -16,7 +16,7 @@ from django.db.models import OuterRef, QuerySet, Subquery, Sum
 from audit import events, locks, sql
 from audit.events import Actor
 from scheduling import slots
-from waitlist import candidates, matching
+from waitlist import candidates, matching, revisions
 from waitlist.fitting import Board, Id, Slot
 from waitlist.matching import Candidate, Choice
 from waitlist.models import Hold, Queue, WaitlistPolicy
@@ -50,12 +50,21 @@ class Offer(NamedTuple):
 
 
 def facilities(*, now: datetime) -> list[UUID]:
-    """Find the facilities where a pass may find something to do."""
-    opened = [one for (one,) in sql.run(app="waitlist", name="find_opened", params={"now": now})]
+    """Count what changed, and find the facilities where a pass may find something to do.
+
+    Locks queue.
+    """
+    opened = _find_opened(now=now)
+    if opened and revisions.count():
+        opened = _find_opened(now=now)  # where visitors may go, too
     if not opened:
         return []
     params = {"facilities": opened, "now": now}
     return [one for (one,) in sql.run(app="waitlist", name="find_fillable", params=params)]
+
+
+def _find_opened(*, now: datetime) -> list[UUID]:
+    return [one for (one,) in sql.run(app="waitlist", name="find_opened", params={"now": now})]
 
 
 def passes(*, facility_id: UUID, clock: Callable[[], datetime]) -> Iterator[Filled]:
@@ -87,6 +96,7 @@ def fill(*, facility_id: UUID, now: datetime) -> Filled:
     seen = {
         "revision": policy.facility.queue.revision,
         "visitors_revision": policy.visitors_revision,
+        "supply_revision": policy.facility.queue.supply_revision,
     }
     opened = find_open(policy=policy, seen=seen, now=now)
     if not opened:
@@ -106,8 +116,6 @@ def fill(*, facility_id: UUID, now: datetime) -> Filled:
     )
     left = len(free) - len(board.slots)
     vain = board.all & ~choice.fitted
-    if vain and not left:  # else the next pass would come to the same slots
-        vain &= ~candidates.find_awaited(board=board, policy=policy, now=now)
     nobody = [slot.id for slot in board.slots if board.bit[slot.id] & vain]
     if nobody:
         sql.run(
@@ -115,7 +123,8 @@ def fill(*, facility_id: UUID, now: datetime) -> Filled:
             name="note_fruitless",
             params={**seen, "slots": sql.array(values=nobody), "now": now},
         )
-    if not (left or choice.pairs):
+    # What a claim hides is nothing to try: the end of the claim changes the queue.
+    if not (left or choice.pairs or find_open(policy=policy, seen=seen, now=now)):
         _note_dry(policy=policy, seen=seen, now=now)
     return Filled(len(written), len(nobody), len(choice.pairs) - len(written), left)
 
@@ -275,7 +284,7 @@ def quiet_until(*, policy: WaitlistPolicy, now: datetime) -> datetime | None:
 
 
 def _note_dry(*, policy: WaitlistPolicy, seen: dict[str, int], now: datetime) -> None:
-    """Note that a facility has no slot left to try, if so, so that the scan passes it by."""
+    """Note that a facility has no slot left to try, so that the scan passes it by."""
     sql.run(
         app="waitlist",
         name="note_dry",

@@ -141,6 +141,18 @@ JOIN scheduling_slot AS slot ON slot.id = pg_temp.id('booked', f * 10000000 + n)
 UPDATE scheduling_slot SET status = 'booked'
 WHERE id IN (SELECT slot_id FROM scheduling_appointment);
 
+-- Open slots of the fifth that these hide, and that people wait for who fit nothing else.
+INSERT INTO scheduling_slot (
+    id, tenant_id, facility_id, provider_id, period, status, superseded, created_at, updated_at
+)
+SELECT
+    pg_temp.id('hidden', f * 1000000 + n), booked.tenant_id, booked.facility_id, booked.provider_id,
+    tstzrange(lower(booked.period), lower(booked.period) + interval '30 minutes'), 'open', false,
+    statement_timestamp() - interval '1 hour', statement_timestamp() - interval '1 hour'
+FROM generate_series(0::bigint, %(facilities)s - 1) AS f
+CROSS JOIN generate_series(0, %(hidden)s - 1) AS n
+JOIN scheduling_slot AS booked ON booked.id = pg_temp.id('booked', f * 10000000 + n);
+
 INSERT INTO waitlist_hold (
     tenant_id, facility_id, entry_id, slot_id, patient_id, period, status, score, source, offered_at,
     expires_at

@@ -94,8 +94,6 @@ def policy(db: None) -> WaitlistPolicy:
     with connection.cursor() as cursor:
         cursor.execute(PAST)
         cursor.execute("ANALYZE")
-        # As on a disk that reads anywhere as fast as in a row.
-        cursor.execute("SET LOCAL random_page_cost = 1.1")
     facility = Facility.objects.order_by("pk")[7]
     return WaitlistPolicy.objects.select_related("facility__queue").get(facility=facility)
 
@@ -134,6 +132,7 @@ def _params(policy: WaitlistPolicy) -> dict[str, Any]:
         "last": NOW + policy.look_ahead,
         "revision": 0,
         "visitors_revision": 0,
+        "supply_revision": 0,
         "slots": sql.array(values=slots),
         "entries": sql.array(values=entries),
         "claimable": True,
@@ -162,6 +161,7 @@ WHOLE: dict[str, Any] = {"entries": None, "limit": None}
 
 #: Statement, parameters that differ, and indexes by which it runs.
 PLANS: list[tuple[str, dict[str, Any], set[str]]] = [
+    ("count_revisions", {}, set()),
     ("find_opened", {}, {"slot_open_changed"}),
     ("find_fillable", {}, {"entry_facility", "entry_visitors"}),
     ("find_open_slots", {}, {"slot_open"}),

@@ -499,38 +499,6 @@ def test_a_slot_that_comes_near_ends_a_dry_spell(dry: World) -> None:
     assert fill.facilities(now=NOW + HOUR) == [dry.facility.pk]
 
 
-def test_a_slot_hidden_by_a_claim_is_not_forgotten(clinic: World) -> None:
-    """It may be free again without changing itself."""
-    slot = clinic.slot(at=NOW + 2 * DAY)
-    clinic.reserve(slot=clinic.slot(at=NOW + 2 * DAY, minutes=60))
-    clinic.join(latest=NOW + HOUR)
-    assert clinic.fill() == fill.Filled()
-    _age()
-    assert fill.facilities(now=NOW) == [clinic.facility.pk]
-    assert slot.status == "open"
-
-
-def test_what_somebody_is_only_too_busy_for_is_tried_again(clinic: World) -> None:
-    """What ends a patient's appointment elsewhere tells no queue of it."""
-    slot, entry = clinic.slot(), clinic.join()
-    colleague = factories.ProviderFactory.create(tenant=clinic.tenant, facilities=[clinic.facility])
-    appointment = clinic.book(slot=clinic.slot(provider=colleague), patient=entry.patient)
-    assert clinic.fill() == fill.Filled()
-    _age()
-    assert fill.facilities(now=NOW) == [clinic.facility.pk]
-    appointments.cancel(appointment_id=appointment.pk, reason="moved", actor=STAFF, now=NOW)
-    clinic.fill()
-    assert (slot.pk, entry.pk) in worlds.offered()
-
-
-def test_what_the_busy_would_not_fit_either_is_set_aside(clinic: World) -> None:
-    entry = clinic.join(latest=NOW + HOUR)
-    colleague = factories.ProviderFactory.create(tenant=clinic.tenant, facilities=[clinic.facility])
-    clinic.book(slot=clinic.slot(provider=colleague), patient=entry.patient)
-    clinic.slot()
-    assert clinic.fill() == fill.Filled(fruitless=1)
-
-
 def test_each_slot_is_tried_again_a_day_after_it_was_though_others_were_later(
     clinic: World,
 ) -> None:
