@@ -16,7 +16,8 @@ def make(
 ) -> None:
     """Make facilities with open slots and people who wait, each.
 
-    `fit` says who fits: `all` with mixed wishes, `sparse` one in a thousand, `none`.
+    `fit` says who fits: `all` with mixed wishes, `sparse` one in a thousand, `lower` as many
+    who all want other days (than that of the first 64 slots), `none`.
     """
     with connection.cursor() as cursor:
         cursor.execute(

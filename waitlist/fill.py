@@ -129,19 +129,16 @@ def _choose(
     """
     board = candidates.board(slots=free, policy=policy)
     reach = candidates.reach(policy=policy)
-    if len(free) <= reach:
-        found = candidates.walk(board=board, policy=policy, now=now)
-        return board, choose(board=board, found=found, policy=policy), found
-    found, first = candidates.find_first(
-        board=board, policy=policy, now=now, limit=candidates.HEAD * len(free)
-    )
+    limit = max(candidates.LEAST, candidates.HEAD * len(free))
+    found, first = candidates.find_first(board=board, policy=policy, now=now, limit=limit)
     choice = choose(board=board, found=found, policy=policy)
     top = None if candidates.is_full(policy=policy) else board.top
     if matching.is_final(choice=choice, slots=board.slots, candidates=found, first=first, top=top):
         return board, choice, found
-    if candidates.is_long(policy=policy):
+    if len(free) > reach and candidates.is_long(policy=policy):
         return _choose(free=board.slots[:reach], policy=policy, now=now)
-    found = candidates.find(board=board, policy=policy, now=now)
+    way = candidates.find if len(free) > reach else candidates.walk
+    found = way(board=board, policy=policy, now=now)
     return board, choose(board=board, found=found, policy=policy), found
 
 
