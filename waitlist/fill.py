@@ -63,18 +63,21 @@ def passes(*, facility_id: UUID, clock: Callable[[], datetime]) -> Iterator[Fill
 
     :raises Busy: if another pass is under way there.
     """
+    is_long = False
     while True:
-        filled = fill(facility_id=facility_id, now=clock())
+        filled = fill(facility_id=facility_id, now=clock(), is_long=is_long)
+        is_long = bool(filled.left)
         yield filled
         if not filled.left or not filled.offers + filled.fruitless:
             return
 
 
 @transaction.atomic
-def fill(*, facility_id: UUID, now: datetime) -> Filled:
+def fill(*, facility_id: UUID, now: datetime, is_long: bool = False) -> Filled:
     """Offer what is open at a facility to those who wait; nothing in quiet hours.
 
-    Locks provider, slot, entry.
+    Of a queue that the pass before found too long (`is_long`), only the slots that it can be held
+    against at once are locked. Locks provider, slot, entry.
 
     :raises Busy: if another pass is under way there.
     """
@@ -92,9 +95,13 @@ def fill(*, facility_id: UUID, now: datetime) -> Filled:
     if not opened:
         _note_dry(policy=policy, seen=seen, now=now)
         return Filled()
-    slots.lock_many_for_claim(slot_ids=opened)
+    first = opened
+    if is_long:
+        few = _few(free=load_slots(slot_ids=opened, policy=policy), policy=policy)
+        first = [slot.id for slot in few]
+    slots.lock_many_for_claim(slot_ids=first)
     # Under the providers' locks no claim is made, so what is open and unclaimed now stays so.
-    free = load_slots(slot_ids=opened, policy=policy)
+    free = load_slots(slot_ids=first, policy=policy)
     board, choice, found = _choose(free=free, policy=policy, now=now)
     written = write(
         offers=offers(board=board, choice=choice, found=found),
@@ -104,7 +111,7 @@ def fill(*, facility_id: UUID, now: datetime) -> Filled:
         actor=events.SYSTEM,
         now=now,
     )
-    left = len(free) - len(board.slots)
+    left = len(opened) - len(first) + len(free) - len(board.slots)
     vain = board.all & ~choice.fitted
     if vain and not left:  # else the next pass would come to the same slots
         vain &= ~candidates.find_awaited(board=board, policy=policy, now=now)
@@ -136,10 +143,16 @@ def _choose(
     if matching.is_final(choice=choice, slots=board.slots, candidates=found, first=first, top=top):
         return board, choice, found
     if len(free) > reach and candidates.is_long(policy=policy):
-        return _choose(free=board.slots[:reach], policy=policy, now=now)
+        return _choose(free=_few(free=free, policy=policy), policy=policy, now=now)
     way = candidates.find if len(free) > reach else candidates.walk
     found = way(board=board, policy=policy, now=now)
     return board, choose(board=board, found=found, policy=policy), found
+
+
+def _few(*, free: Sequence[Slot], policy: WaitlistPolicy) -> list[Slot]:
+    """Pick the slots that a long queue is held against first: no other stands in their way."""
+    by_start = sorted(free, key=lambda slot: (slot.start, slot.id))
+    return matching.find_sure(slots=by_start)[: candidates.reach(policy=policy)]
 
 
 def policies() -> QuerySet[Any]:
