@@ -1,5 +1,6 @@
 """Filters of lists: what is asked for is understood or refused, never passed over."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.db.models import Model, Q, QuerySet
@@ -7,6 +8,7 @@ from django_filters.rest_framework import (
     BooleanFilter,
     CharFilter,
     DjangoFilterBackend,
+    MultipleChoiceFilter,
     OrderingFilter,
 )
 from rest_framework.exceptions import ErrorDetail, ValidationError
@@ -16,43 +18,25 @@ PAGING = {"page", "page_size"}
 
 
 class KnownFilters(DjangoFilterBackend):  # type: ignore[misc]
-    """Refuses parameters that the list does not have."""
+    """Refuses parameters that the list does not have, or that are given twice where one counts."""
 
     def filter_queryset(
         self, request: Request, queryset: QuerySet[Model], view: Any
     ) -> QuerySet[Model]:
         """Narrow the rows.
 
-        :raises ValidationError: naming the parameters that are unknown or have a bad value.
+        :raises ValidationError: naming the parameters that are unknown, repeated or have a bad
+            value.
         """
         filterset = self.get_filterset(request, queryset, view)
-        known = PAGING | set(filterset.filters if filterset else ())
-        unknown = set(request.query_params) - known
-        if unknown:
-            raise ValidationError(
-                {name: [ErrorDetail("There is no such parameter.", "unknown")] for name in unknown}
-            )
-        empty = [
-            name
-            for name in set(request.query_params) - PAGING
-            if any(_is_empty(filterset.filters[name], text)
-                   for text in request.query_params.getlist(name))
-        ]  # fmt: skip
-        if empty:
-            raise ValidationError(
-                {name: [ErrorDetail("Give a value.", "required")] for name in empty}
-            )
-        # A form takes any other text for no answer at all.
-        unclear = [
-            name
-            for name in set(request.query_params) - PAGING
-            if isinstance(filterset.filters[name], BooleanFilter)
-            and not {"true", "false"}.issuperset(request.query_params.getlist(name))
-        ]
-        if unclear:
-            raise ValidationError(
-                {name: [ErrorDetail("Say true or false.", "invalid")] for name in unclear}
-            )
+        known = {**dict.fromkeys(PAGING), **(filterset.filters if filterset else {})}
+        faults = {
+            name: [fault]
+            for name, texts in request.query_params.lists()
+            if (fault := _fault(known=known, name=name, texts=texts))
+        }
+        if faults:
+            raise ValidationError(faults)
         if filterset and not filterset.is_valid():
             raise ValidationError(
                 {
@@ -65,6 +49,21 @@ class KnownFilters(DjangoFilterBackend):  # type: ignore[misc]
                 }
             )
         return filterset.qs if filterset else queryset
+
+
+def _fault(*, known: Mapping[str, Any], name: str, texts: list[str]) -> ErrorDetail | None:
+    """Say what is wrong with a parameter that its filter would pass over."""
+    if name not in known:
+        return ErrorDetail("There is no such parameter.", "unknown")
+    wanted = known[name]
+    if len(texts) > 1 and not isinstance(wanted, MultipleChoiceFilter):
+        return ErrorDetail("Give it once.", "repeated")
+    if any(_is_empty(wanted, text) for text in texts):
+        return ErrorDetail("Give a value.", "required")
+    # A form takes any other text for no answer at all.
+    if isinstance(wanted, BooleanFilter) and not {"true", "false"}.issuperset(texts):
+        return ErrorDetail("Say true or false.", "invalid")
+    return None
 
 
 def _is_empty(wanted: Any, text: str) -> bool:

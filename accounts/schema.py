@@ -41,7 +41,7 @@ MEANS: Mapping[int, str] = {
 }
 
 ID = "019a1b2c-3d4e-7f50-8a9b-0c1d2e3f4a5b"
-AT = "2026-03-02T09:00:00Z"
+AT = "2030-03-04T09:00:00Z"  # a Monday to come, so that an example can be sent as it is
 # Examples by the name of a member, where its type does not say enough.
 NAMED: Mapping[str, Any] = {
     "email": "ada@example.org", "name": "Ada Lovelace", "phone": "+442071234567", "city": "London",
@@ -49,16 +49,17 @@ NAMED: Mapping[str, Any] = {
     "slug": "harley-street", "tenant": "harley-street", "tenant_name": "Harley Street",
     "tenant_slug": "harley-street", "password": "correct horse battery", "access": "eyJhbGciOi…",
     "refresh": "eyJhbGciOi…", "token": "IjAxOWExYjJj…", "starts_at": AT,
-    "ends_at": "2026-03-02T09:30:00Z", "start_time": "09:00:00", "end_time": "12:00:00",
+    "ends_at": "2030-03-04T09:30:00Z", "latest": "2030-03-08T17:00:00Z",
+    "start_time": "09:00:00", "end_time": "12:00:00",
     "url": "https://example.org/hooks", "kinds": ["waitlist.joined"],
     "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwc5v8Hx2TjPo=",
     "slot_minutes": 30, "buffer_minutes": 0, "weekday": 1, "version": 1, "duration": "PT30M",
-    "duration_minutes": 30, "valid_until": "2026-12-31", "external_ref": "P-1024",
+    "duration_minutes": 30, "valid_until": "2030-12-31", "external_ref": "P-1024",
     "preferred_days": [1, 3], "total": 1, "page": 1, "page_size": 25,
     "detail": "Follow the link in the mail that you get.", "title": "Spring gala",
     "event_type": "gala", "attendance_min": 80, "attendance_max": 120,
-    "space_requirements": ["banquet", "theatre"], "preferred_dates_start": "2026-05-08",
-    "preferred_dates_end": "2026-05-09", "period_days": 90, "unavailable_ratio": 0.5,
+    "space_requirements": ["banquet", "theatre"], "preferred_dates_start": "2030-05-08",
+    "preferred_dates_end": "2030-05-09", "period_days": 90, "unavailable_ratio": 0.5,
     "badge_label": "Accepting Events", "venue_name": "Guildhall", "organizer_name": "Gala House",
 }  # fmt: skip
 

@@ -336,7 +336,7 @@ def _target(*, rfp: Rfp, venue_ids: Collection[UUID]) -> bool:
     known = known.exclude(tenant=rfp.tenant_id)
     added = wanted - there
     for missing in sorted(added - set(known.filter(pk__in=added).values_list("pk", flat=True))):
-        raise NotFound("venue", missing)
+        raise NotFound("venues", missing)
     rfp.targets.exclude(facility__in=wanted).delete()
     RfpVenue.objects.bulk_create(
         RfpVenue(tenant_id=rfp.tenant_id, rfp=rfp, facility_id=one) for one in sorted(added)

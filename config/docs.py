@@ -136,10 +136,12 @@ def access() -> str:
         " Who is both asks for one with `role` in `POST auth/token`. `organizer_admin` is an admin"
         " of an organizer, `organizer` any other member of one.\n",
         "What a caller sees there are rows of the tenant in their token, a provider those of own"
-        " facilities, a patient their own: other rows, in the path or in the body, are 404. A path"
+        " facilities, a patient their own: other rows, in the path or in the body, are 404, and a"
+        " filter by their ids finds nothing. A path"
         " that names another tenant is 403; `{tenant}` is a tenant's id, not its slug."
         " `tests/test_access.py` walks every route of the URL resolver × method × role × own and"
-        " foreign tenant and holds it against this table.\n",
+        " foreign tenant and holds it against this table; `tests/test_foreign_ids.py` walks every"
+        " id that the schema has in a body or a filter.\n",
         f"| route | method | {' | '.join(Role)} |",
         f"|---|---|{'---|' * len(Role)}",
     ]

@@ -8,7 +8,6 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from typing import Any
 
 import schemathesis
@@ -16,7 +15,6 @@ from django.conf import settings as django_settings
 from django.core.signals import request_finished, request_started
 from django.core.wsgi import get_wsgi_application
 from django.db import close_old_connections, transaction
-from django.db.backends.postgresql.psycopg_any import DateTimeTZRange
 from django.test import override_settings
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from schemathesis.config import SchemathesisConfig
@@ -25,19 +23,11 @@ from schemathesis.core.parameters import ParameterLocation
 from schemathesis.core.result import Err
 from schemathesis.generation import GenerationMode
 
-from accounts.models import Membership, Tenant, User
 from accounts.problems import MEDIA_TYPE
 from accounts.roles import Role
 from accounts.roles import roles as allowed
 from accounts.routes import names
-from audit import clock
-from audit.events import SYSTEM
-from availability import rfps, statuses
-from notifications import feeds, relay, webhooks
-from scheduling import appointments, callers
-from scheduling.models import Facility, Patient, Provider, ProviderFacility, Service, Slot
-from waitlist import cascades, entries, invites, offers
-from waitlist.models import WaitlistPolicy
+from config.scratch import Scratch, prepare
 
 CONFIG = {
     # What no schema can say, such as that a period ends after it begins, is a 400 as well.
@@ -55,6 +45,7 @@ CONFIG = {
         },
     }
 }  # fmt: skip
+Place = tuple[ParameterLocation, dict[str, Any], str, list[str]]
 # Each role would use its share up within the first operations.
 UNLIMITED = {"RATE_LIMITS": dict.fromkeys(django_settings.RATE_LIMITS, "1000000/minute")}
 
@@ -76,14 +67,6 @@ class Report:
     requests: int = 0
     statuses: dict[int, int] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class Scratch:
-    """A tenant to try things on: ids by the noun they are of, and a token for each role."""
-
-    ids: dict[str, list[str]]
-    tokens: dict[str, str]
 
 
 def run(
@@ -129,28 +112,51 @@ def _fuzz(
     luck = random.Random(f"{start}{name}")
     route = names()[operation.path]
     welcome = allowed(route=route, method=operation.method.upper())
+    callers = [one for one in roles if one in welcome]
+    for case in _shown(operation, scratch, start):
+        for role in callers:
+            _send(case=case, role=role, name=name, scratch=scratch, report=report)
     for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
-        for n, case in enumerate(cases(operation, mode, examples, start)):
+        drawn = draw(
+            strategy=operation.as_strategy(generation_mode=mode), most=examples, start=start
+        )
+        for n, case in enumerate(drawn):
             _use_known_ids(case=case, scratch=scratch, luck=luck)
             # Who may not call gets one answer, whatever they send.
-            for role in roles if n == 0 else [one for one in roles if one in welcome]:
+            all_of_them = n == 0 and mode == GenerationMode.POSITIVE
+            for role in roles if all_of_them else callers:
                 _send(case=case, role=role, name=name, scratch=scratch, report=report)
     return report
 
 
-def cases(operation: Any, mode: GenerationMode, examples: int, start: int) -> list[Any]:
+def _shown(operation: Any, scratch: Scratch, start: int) -> Iterator[Any]:
+    """Give the example of the schema, with each of the ids that are there in turn.
+
+    What it needs is filled in, so that somewhere it can be done.
+    """
+    for strategy in operation.get_strategies_from_examples():
+        for case in draw(strategy=strategy, most=1, start=start):
+            case.headers.pop("If-Match", None)
+            places = _places(case=case, scratch=scratch)
+            for n in range(max((len(ids) for *_, ids in places), default=1)):
+                for _, part, member, ids in places:
+                    part[member] = _like(part[member], ids[n % len(ids)])
+                yield case
+
+
+def draw(*, strategy: Any, most: int, start: int) -> list[Any]:
     """Draw requests; none where no request can be bad."""
     drawn: list[Any] = []
 
     @seed(start)
     @settings(
-        max_examples=examples,
+        max_examples=most,
         database=None,
         deadline=None,
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    @given(operation.as_strategy(generation_mode=mode))
+    @given(strategy)
     def draw(case: Any) -> None:
         drawn.append(case)
 
@@ -202,159 +208,40 @@ def _finding(failure: Any, role: str, name: str, case: Any) -> Finding:
 
 def _use_known_ids(*, case: Any, scratch: Scratch, luck: random.Random) -> None:
     """Put ids of rows that are there in place of made up ones, mostly: they would all be 404."""
-    if _is_good(case, ParameterLocation.PATH) and case.path_parameters and luck.random() < 0.9:
-        nouns = [part for part in case.operation.path.split("/") if part and part[0] != "{"]
-        of_organization = nouns[2] == "organizations"
-        known = {
-            "id": f"own {nouns[3]}" if of_organization else nouns[2], "token": nouns[2],
-            "tenant": "tenants", "facility": "facilities", "organization": "organizations",
-            "venue": "venue", "rfp_venue": "rfp_venue",
-        }  # fmt: skip
-        for name in case.path_parameters:
-            if scratch.ids.get(known.get(name, "")):
-                case.path_parameters[name] = luck.choice(scratch.ids[known[name]])
-    if (
-        _is_good(case, ParameterLocation.BODY)
-        and isinstance(case.body, dict)
-        and luck.random() < 0.8
-    ):
-        for name in case.body:
-            if name in scratch.ids and case.body[name] is not None:
-                case.body[name] = luck.choice(scratch.ids[name])
+    known = {one: luck.random() < 0.9 for one in (ParameterLocation.PATH, ParameterLocation.BODY)}
+    for location, part, member, ids in _places(case=case, scratch=scratch):
+        if known[location] and _is_good(case, location):
+            part[member] = _like(part[member], luck.choice(ids))
+
+
+def _places(*, case: Any, scratch: Scratch) -> list[Place]:
+    """Return where a request names rows: in its path or its body, by which member, and what is
+    known to be there.
+    """
+    nouns = [part for part in case.operation.path.split("/") if part and part[0] != "{"]
+    own = f"own {nouns[3]}" if nouns[2] == "organizations" else nouns[2]
+    rows = {"id": own, "token": own, "tenant": "tenants", "organization": "organizations"}
+    path = case.path_parameters or {}
+    found: list[Place] = [
+        (ParameterLocation.PATH, path, member, scratch.ids[rows.get(member, member)])
+        for member in path
+    ]
+    body = case.body if isinstance(case.body, dict) else {}
+    return found + [
+        (ParameterLocation.BODY, body, member, scratch.ids[member])
+        for member, value in body.items()
+        if member in scratch.ids and isinstance(value, str | list)
+    ]
+
+
+def _like(given: Any, id: str) -> Any:
+    """Return an id as what is in its place: alone, or in a list."""
+    return [id] if isinstance(given, list) else id
 
 
 def _is_good(case: Any, location: ParameterLocation) -> bool:
     info = case.meta.components.get(location) if case.meta else None
     return info is None or info.mode == GenerationMode.POSITIVE
-
-
-def prepare() -> Scratch:
-    """Make a clinic with somebody of each role, slots, appointments, entries and holds."""
-    now = clock.now()
-    mark = f"fuzz-{now:%Y%m%d%H%M%S%f}"
-    tenant = Tenant.objects.create(name="Scratch", slug=mark, kind=Tenant.Kind.CLINIC)
-    users = {role: _user(f"{role}@{mark}.example") for role in (*Membership.Role.values, "patient")}
-    for role in Membership.Role.values:
-        Membership.objects.create(tenant=tenant, user=users[role], role=role)
-    facility = Facility.objects.create(
-        tenant=tenant, name="Scratch", slug="scratch", kind="clinic", timezone="Europe/London"
-    )
-    WaitlistPolicy.objects.filter(facility=facility).update(quiet_from=None, quiet_until=None)
-    provider = Provider.objects.create(tenant=tenant, name="Scratch", user=users["provider"])
-    ProviderFacility.objects.create(tenant=tenant, provider=provider, facility=facility)
-    service = Service.objects.create(tenant=tenant, name="Scratch", duration=timedelta(minutes=30))
-    patients = [
-        Patient.objects.create(tenant=tenant, name=f"P {n}", user=None if n else users["patient"])
-        for n in range(6)
-    ]
-    slots = [_slot(facility, provider, service, now + timedelta(days=1, hours=n)) for n in range(8)]
-    entry_ids, hold_ids, appointment_ids = [], [], []
-    for n, patient in enumerate(patients[:5]):
-        entry = entries.join(facility_id=facility.pk, patient_id=patient.pk, actor=SYSTEM, now=now)
-        entry_ids.append(entry.pk)
-        if n in (0, 1):
-            hold = invites.invite(slot_id=slots[n].pk, entry_id=entry.pk, actor=SYSTEM, now=now)
-            hold_ids.append(hold.pk)
-    for n in (0, 5):
-        booked = appointments.book(
-            slot_id=slots[2 + n // 5].pk,
-            patient_id=patients[n].pk,
-            source="staff",
-            actor=SYSTEM,
-            now=now,
-        )
-        appointment_ids.append(booked.pk)
-    caller = callers.find(user_id=users["patient"].pk, tenant_id=tenant.pk)
-    assert caller is not None
-    _, url = feeds.rotate(caller=caller, now=now)
-    endpoint, _ = webhooks.add(
-        tenant_id=tenant.pk, url="https://webhooks.invalid/", kinds=["waitlist.joined"]
-    )
-    relay.relay(limit=1000, now=now)
-    one = _texts([facility.pk]), _texts([provider.pk]), _texts([service.pk])
-    ids = {
-        "tenants": [str(tenant.pk)], "tenant": [mark],
-        "facilities": one[0], "facility": one[0], "providers": one[1], "provider": one[1],
-        "services": one[2], "service": one[2],
-        "patients": _texts(row.pk for row in patients),
-        "slots": _texts(row.pk for row in slots),
-        "waitlists": _texts(entry_ids), "holds": _texts(hold_ids),
-        "appointments": _texts(appointment_ids),
-        "offers": [offers.sign(hold_id=pk) for pk in hold_ids],
-        "calendar": [url.rpartition("/")[2].removesuffix(".ics")],
-        "webhooks": _texts([endpoint.pk]),
-        "webhook-deliveries": _texts(endpoint.deliveries.values_list("pk", flat=True)),
-    }  # fmt: skip
-    ids |= {"patient": ids["patients"], "slot": ids["slots"], "entry": ids["waitlists"]}
-    organizer = Tenant.objects.create(
-        name="Organizer", slug=f"{mark}-organizer", kind=Tenant.Kind.ORGANIZER
-    )
-    ids |= _rfps(tenant, organizer, now)
-    tokens = {role: callers.issue(user=user, tenant_id=tenant.pk) for role, user in users.items()}
-    return Scratch(ids, {**tokens, **_organizers(organizer, mark)})
-
-
-def _rfps(tenant: Tenant, organizer: Tenant, now: datetime) -> dict[str, list[str]]:
-    """Make a venue of a tenant, and RFPs of an organizer at it, drafted, sent and answered."""
-    venue = Facility.objects.create(
-        tenant=tenant, name="Hall", slug="hall", kind="venue", timezone="Europe/London"
-    )
-    made = [
-        rfps.add(
-            organizer_id=organizer.pk, venue_ids=[venue.pk], actor=SYSTEM, now=now,
-            values={
-                "title": "Gala", "event_type": "gala", "dates_flexible": True,
-                "attendance_min": 1, "attendance_max": 9,
-                "response_deadline": now + timedelta(days=7),
-            },
-        )
-        for _ in range(4)
-    ]  # fmt: skip
-    for rfp in made[1:]:
-        rfps.send(rfp_id=rfp.pk, actor=SYSTEM, now=now)
-    targets = [rfp.targets.get().pk for rfp in made]
-    rfps.respond(rfp_venue_id=targets[2], response="confirmed", actor=SYSTEM, now=now)
-    rfps.respond(rfp_venue_id=targets[3], response="unavailable", actor=SYSTEM, now=now)
-    rfps.close(rfp_id=made[3].pk, actor=SYSTEM, now=now)
-    entry = entries.join_venue(
-        rfp_venue_id=targets[3], organizer_id=organizer.pk, actor=SYSTEM, now=now
-    )
-    statuses.set_by_hand(facility_id=venue.pk, status="accepting_events", actor=SYSTEM, now=now)
-    cascades.go_on(facility_id=venue.pk, now=now)
-    return {
-        "organizations": [str(organizer.pk)], "own rfps": _texts(rfp.pk for rfp in made),
-        "own waitlists": [str(entry.pk)], "venue": [str(venue.pk)],
-        "rfp_venue": _texts(targets), "source_rfp_venue_id": _texts(targets),
-    }  # fmt: skip
-
-
-def _organizers(tenant: Tenant, mark: str) -> dict[str, str]:
-    """Make people of an organizer, and return their tokens by role."""
-    roles = {Role.ORGANIZER: Membership.Role.STAFF, Role.ORGANIZER_ADMIN: Membership.Role.ADMIN}
-    tokens = {}
-    for role, member in roles.items():
-        user = _user(f"{role}@{mark}.example")
-        Membership.objects.create(tenant=tenant, user=user, role=member)
-        tokens[str(role)] = callers.issue(user=user, tenant_id=tenant.pk)
-    return tokens
-
-
-def _user(email: str) -> User:
-    return User.objects.create_user(email, "correct horse battery", name="Scratch")
-
-
-def _slot(facility: Facility, provider: Provider, service: Service, start: Any) -> Slot:
-    return Slot.objects.create(
-        tenant=facility.tenant,
-        facility=facility,
-        provider=provider,
-        service=service,
-        period=DateTimeTZRange(start, start + timedelta(minutes=30)),
-    )
-
-
-def _texts(ids: Any) -> list[str]:
-    return [str(one) for one in ids]
 
 
 def totals(*, reports: Mapping[str, Report]) -> Report:

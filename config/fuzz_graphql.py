@@ -19,7 +19,8 @@ from schemathesis.generation import GenerationMode
 from accounts.roles import Role
 from audit.errors import Refused
 from config import fuzz
-from config.fuzz import Finding, Report, Scratch
+from config.fuzz import Finding, Report
+from config.scratch import Scratch, prepare
 
 PATH = "/graphql/"
 #: What is refused before any function is called.
@@ -53,7 +54,7 @@ def run(
         transaction.atomic(),
     ):
         schema = schemathesis.graphql.from_wsgi(PATH, app)
-        scratch = fuzz.prepare()
+        scratch = prepare()
         for found in schema.get_all_operations():
             if isinstance(found, Err):
                 raise found.err()
@@ -66,7 +67,8 @@ def _fuzz(field: Any, scratch: Scratch, examples: int, roles: Sequence[str], sta
     report = Report()
     luck = random.Random(f"{start}{field.label}")
     for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
-        for case in fuzz.cases(field, mode, examples, start):
+        strategy = field.as_strategy(generation_mode=mode)
+        for case in fuzz.draw(strategy=strategy, most=examples, start=start):
             case.body = _with_known_ids(case.body, scratch=scratch, luck=luck)
             for role in roles:
                 _send(case=case, role=role, name=field.label, scratch=scratch, report=report)

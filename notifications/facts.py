@@ -59,6 +59,7 @@ class Facts:
     message: Message
     language: str
     now: datetime
+    event: Event | None = None  # read when it is needed, unless it was before
 
     @property
     def place(self) -> Slot | Appointment | None:
@@ -132,7 +133,7 @@ def _price(facts: Facts) -> str:
 
 def _told(facts: Facts) -> Mapping[str, Any]:
     """Return what the event tells besides its ids."""
-    event = Event.objects.filter(pk=facts.message.event_id).first()
+    event = facts.event or Event.objects.filter(pk=facts.message.event_id).first()
     return event.data if event else {}
 
 

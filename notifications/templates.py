@@ -6,7 +6,7 @@ Looked up for the facility, then for the tenant, then in texts/. Placeholders ar
 
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
@@ -15,10 +15,11 @@ from typing import Any
 from uuid import UUID
 
 from django.core.exceptions import ValidationError
-from django.db.models import F, Q
+from django.db.models import Q
 
 from accounts import rows
 from audit.errors import NotFound
+from audit.models import Event
 from notifications import recipients
 from notifications.channels import Content
 from notifications.facts import ALIASES, VALUES, Facts, sample
@@ -27,6 +28,9 @@ from notifications.models import Channel, Message, Template
 
 TEXTS = Path(__file__).parent / "texts"
 PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+
+# Whose text it is and of what: tenant, facility, kind, channel, language.
+Key = tuple[UUID, UUID | None, str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +43,24 @@ class Text:
 
 def render(*, message: Message, now: datetime) -> Content:
     """Write what a message says, at `now`."""
+    return _render(message=message, own=_own(messages=[message]), event=None, now=now)
+
+
+def render_all(*, messages: Sequence[Message], now: datetime) -> list[Content]:
+    """Write what messages say, at `now`, in as few statements for many as for one."""
+    own = _own(messages=messages)
+    events = Event.objects.in_bulk([one.event_id for one in messages])
+    return [
+        _render(message=one, own=own, event=events.get(one.event_id), now=now) for one in messages
+    ]
+
+
+def _render(
+    *, message: Message, own: Mapping[Key, Text], event: Event | None, now: datetime
+) -> Content:
     language = recipients.of(message=message).language
-    text = find(message=message, language=language)
-    facts = Facts(message=message, language=language, now=now)
+    text = _find(message=message, own=own, language=language)
+    facts = Facts(message=message, language=language, now=now, event=event)
     written = fill(text=text, value=lambda name: VALUES[name](facts))
     return replace(written, facts=facts)
 
@@ -51,18 +70,28 @@ def preview(*, text: Text, channel: str, language: str) -> Content:
     return fill(text=text, value=lambda name: sample(name=name, channel=channel, language=language))
 
 
-def find(*, message: Message, language: str) -> Text:
-    """Look a text up: the facility's, else the tenant's, else the one that is shipped."""
-    own = Template.objects.filter(
-        Q(facility=message.facility_id) | Q(facility=None),
-        tenant=message.tenant_id,
-        kind=message.kind,
-        channel=message.channel,
-        language=language,
+def _own(*, messages: Sequence[Message]) -> dict[Key, Text]:
+    """Read the tenants' own texts that may go with messages."""
+    found = Template.objects.filter(
+        Q(facility__in={one.facility_id for one in messages}) | Q(facility=None),
+        tenant__in={one.tenant_id for one in messages},
+        kind__in={one.kind for one in messages},
+        channel__in={one.channel for one in messages},
     )
-    found = own.order_by(F("facility").asc(nulls_last=True)).first()
-    if found is not None:
-        return Text(found.subject, found.body)
+    return {
+        (one.tenant_id, one.facility_id, one.kind, one.channel, one.language): Text(
+            one.subject, one.body
+        )
+        for one in found
+    }
+
+
+def _find(*, message: Message, own: Mapping[Key, Text], language: str) -> Text:
+    """Look a text up: the facility's, else the tenant's, else the one that is shipped."""
+    for facility_id in (message.facility_id, None):
+        key = (message.tenant_id, facility_id, message.kind, message.channel, language)
+        if key in own:
+            return own[key]
     return shipped(kind=told_as(message=message), channel=message.channel, language=language)
 
 
@@ -131,7 +160,8 @@ def change(
     :raises Stale: if its version is not the wanted one.
     :raises ValidationError: naming each field with a fault, or that a text keeps.
     """
-    if fixed := [name for name in changes if name not in {"subject", "body"}]:
+    fixed = [name.removesuffix("_id") for name in changes if name not in {"subject", "body"}]
+    if fixed:
         raise ValidationError(dict.fromkeys(fixed, "A text keeps this; add another text instead."))
     found = Template.objects.all()
     template = rows.find(rows=found, id=template_id, field="template")

@@ -2,10 +2,11 @@ from datetime import timedelta
 
 from django.contrib.postgres.constraints import ExclusionConstraint
 from django.contrib.postgres.fields import DateTimeRangeField, RangeOperators
-from django.contrib.postgres.indexes import GistIndex
+from django.contrib.postgres.indexes import GinIndex, GistIndex, OpClass
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models import F, Func, Q
+from django.db.models.functions import Upper
 
 from accounts.models import Language, TenantRow, User, phone_validator
 from audit import triggers
@@ -196,6 +197,15 @@ class Patient(Versioned):
             ),
             models.Index(
                 fields=["tenant", "created_at", "id"], name="patient_age", include=["erased_at"]
+            ),
+            # The search for a part of one of these, as it is written: in capitals. For fewer than
+            # three letters, which make no trigram, the tenant's rows are read.
+            GinIndex(
+                *(
+                    OpClass(Upper(column), name="gin_trgm_ops")
+                    for column in ("name", "email", "phone", "external_ref")
+                ),
+                name="patient_search",
             ),
             # Who an SMS comes from.
             models.Index(fields=["phone"], name="patient_phone", condition=~Q(phone="")),

@@ -4,179 +4,23 @@ The routes come from the URL resolver, so one that nobody decided about fails he
 called answers neither 401 nor 403; what may not, does; and what is another tenant's is not there.
 """
 
-import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 from django.conf import settings
-from django.db import transaction
 
-from accounts import invitations, routes
-from accounts.models import Membership, Tenant
-from accounts.roles import ROUTES, Caller, Role, roles
+from accounts import routes
+from accounts.roles import ROUTES, Role, roles
 from accounts.routes import Route
 from audit import clock
-from audit.events import SYSTEM
 from config import docs
-from notifications import feeds, nudges, relay, templates, unsubscribes, webhooks
-from notifications.models import Message
-from scheduling import appointments
-from scheduling.models import Slot
-from tests.api import Api, log_in, patient_of
-from tests.factories import (
-    AvailabilityExceptionFactory,
-    AvailabilityRuleFactory,
-    FacilityFactory,
-    MembershipFactory,
-    ProviderFactory,
-    ServiceFactory,
-    SlotFactory,
-    TenantFactory,
-    TimeBlockFactory,
-    tomorrow,
-)
-from tests.venues import open_venue, set_scene
-from waitlist import entries, invites, offers
-from waitlist.models import WaitlistEntry
+from tests.api import log_in, patient_of
+from tests.places import Place, call, fill, kind_of, make_place
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 pytestmark = pytest.mark.django_db
-
-
-@dataclass
-class Place:
-    """A tenant with a row of each kind and somebody of each role, who see the rows."""
-
-    tenant: Tenant
-    apis: Mapping[Role, Api]
-    rows: Mapping[str, Any]
-
-
-def make_place() -> Place:
-    """Make a tenant with everything in it that a path can name."""
-    facility = FacilityFactory.create()
-    tenant = facility.tenant
-    organizers = TenantFactory.create(kind=Tenant.Kind.ORGANIZER)
-    apis = {
-        role: log_in(tenant=organizers if role.startswith("organizer") else tenant, role=role)
-        for role in Role
-    }
-    patient = patient_of(api=apis[Role.PATIENT])
-    provider = ProviderFactory.create(
-        tenant=tenant, user=apis[Role.PROVIDER].user, facilities=[facility]
-    )
-
-    def slot(hour: int) -> Slot:
-        return SlotFactory.create(
-            facility=facility, provider=provider, starts_at=tomorrow(hour=hour)
-        )
-
-    def join(**wishes: Any) -> WaitlistEntry:
-        return entries.join(
-            facility_id=facility.pk, patient_id=patient.pk, wishes=wishes, actor=SYSTEM,
-            now=clock.now(),
-        )  # fmt: skip
-
-    booked = slot(9)
-    appointment = appointments.book(
-        slot_id=booked.pk, patient_id=patient.pk, source="staff", actor=SYSTEM, now=clock.now()
-    )
-    offered = join()
-    hold = invites.invite(slot_id=slot(15).pk, entry_id=offered.pk, actor=SYSTEM, now=clock.now())
-    invitation = invitations.invite(
-        tenant_id=tenant.pk, email=f"new@{tenant.slug}.example", role="staff",
-        invited_by=Membership.objects.get(tenant=tenant, role="admin").user_id,
-        actor=SYSTEM, now=clock.now(),
-    )  # fmt: skip
-    endpoint, _ = webhooks.add(
-        tenant_id=tenant.pk, url="https://hooks.invalid/", kinds=["waitlist.joined"]
-    )
-    at = {"facility": facility, "provider": provider}
-    rows = {
-        "tenant": tenant,
-        "facility": facility,
-        "provider": provider,
-        "service": ServiceFactory.create(tenant=tenant),
-        "patient": patient,
-        "member": MembershipFactory.create(tenant=tenant),
-        "invitation": invitation,
-        "availability-rule": AvailabilityRuleFactory.create(**at),
-        "availability-exception": AvailabilityExceptionFactory.create(**at),
-        "time-block": TimeBlockFactory.create(facility=facility, starts_at=tomorrow(hour=20)),
-        "slot": slot(12),
-        "appointment": appointment,
-        "waitlist": offered,
-        "hold": hold,
-        "template": templates.add(
-            tenant_id=tenant.pk, kind="waitlist.joined", channel="sms", language="en", body="Hello"
-        ),
-    }
-    scene = set_scene(venue=open_venue(tenant=tenant), organizer=organizers)
-    sent = scene.send()
-    refused = scene.asked("unavailable")
-    rows |= {
-        "organization-waitlist": entries.join_venue(
-            rfp_venue_id=refused.pk,
-            organizer_id=organizers.pk,
-            actor=SYSTEM,
-            now=clock.now(),
-        ),
-        "organization": organizers,
-        "venue": scene.venue,
-        "rfp": sent,
-        "rfp_venue": scene.target(sent),
-    }
-    relay.relay(limit=1000, now=clock.now())
-    told = Message.objects.filter(patient=patient)
-    rows |= {
-        "webhook": endpoint,
-        "webhook-delivery": endpoint.deliveries.earliest("seq"),
-        "inbox": told.filter(channel="in_app")[0],
-        "delivery": told.filter(status="queued")[0],
-        "message": told.filter(kind="waitlist.joined", channel="email")[0],
-    }
-    return Place(tenant, apis, rows)
-
-
-def fill(*, route: Route, place: Place) -> str:
-    """Write a route's path with a place's ids and links in it.
-
-    A route is named after the row that its `id` is of; `patient-invite` is of a patient.
-    """
-    path = route.path
-    if "{id}" in path:
-        named = (kind for kind in place.rows if route.name.startswith(kind))
-        kind = max(named, key=len)
-        if route.name == "waitlist-policy":
-            kind = "facility"
-        path = path.replace("{id}", str(place.rows[kind].pk))
-    if "{token}" in path:
-        path = path.replace("{token}", TOKENS[route.name.split("-")[0]](place))
-    for kind in ("tenant", "facility", "organization", "venue", "rfp_venue"):
-        path = path.replace(f"{{{kind}}}", str(place.rows[kind].pk))
-    assert "{" not in path, f"Say in this test what {route.path} is filled with."
-    return path
-
-
-def _calendar_token(place: Place) -> str:
-    patient = patient_of(api=place.apis[Role.PATIENT])
-    assert patient.user_id is not None
-    caller = Caller(patient.user_id, place.tenant.pk, Role.PATIENT, patient.pk)
-    _, url = feeds.rotate(caller=caller, now=clock.now())
-    return url.rpartition("/")[2].removesuffix(".ics")
-
-
-TOKENS: Mapping[str, Callable[[Place], str]] = {
-    "invitation": lambda place: invitations.token(invitation=place.rows["invitation"]),
-    "offer": lambda place: offers.sign(hold_id=place.rows["hold"].pk),
-    "calendar": _calendar_token,
-    "unsubscribe": lambda place: unsubscribes.sign(message=place.rows["message"]),
-    "nudge": lambda place: nudges.url(entry_id=place.rows["waitlist"].pk).rpartition("/")[2],
-}
 
 
 # What gets past the checks of a body, so that the row is what a request fails for.
@@ -195,20 +39,6 @@ PASSING: Mapping[str, Callable[[Place], dict[str, Any]]] = {
         "body": "Bonjour",
     },
 }
-
-
-@contextmanager
-def undone() -> Iterator[None]:
-    """Undo what a request does, so that the next finds the rows as they were."""
-    with transaction.atomic():
-        yield
-        transaction.set_rollback(True)
-
-
-def call(*, api: Api, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
-    """Send a body, by default an empty one, and undo what it did."""
-    with undone():
-        return api.generic(method, path, json.dumps(body or {}), content_type="application/json")
 
 
 @pytest.fixture
@@ -302,6 +132,25 @@ def test_another_patients_rows_are_not_there(own: Place) -> None:
     assert not wrong
 
 
+def test_another_facilitys_rows_are_not_there_for_a_provider(own: Place) -> None:
+    elsewhere = make_place(tenant=own.tenant)
+    wrong = []
+    for route in routes.walk():
+        named = "{facility}" in route.path or "{venue}" in route.path
+        if "{id}" in route.path:
+            named = kind_of(route=route, place=own) != "service"  # which is of the whole tenant
+        for method in METHODS if named else ():
+            who = roles(route=route.name, method=method)
+            if Role.PROVIDER in who and Role.NONE not in who:
+                path = fill(route=route, place=elsewhere)
+                body = PASSING[route.name](own) if route.name in PASSING else {}
+                api = own.apis[Role.PROVIDER]
+                status = call(api=api, method=method, path=path, body=body).status_code
+                if status != 404:
+                    wrong.append((route.name, method, status))
+    assert not wrong
+
+
 def test_lists_hold_nothing_of_another_tenant(own: Place) -> None:
     foreign = make_place()
     theirs = {str(row.pk) for row in foreign.rows.values()} | {str(foreign.tenant.pk)}
@@ -312,50 +161,6 @@ def test_lists_hold_nothing_of_another_tenant(own: Place) -> None:
         for role in roles(route=route.name, method="GET") - {Role.NONE}:
             text = own.apis[role].get(path).content.decode()
             assert not [id for id in theirs if id in text], (route.name, role)
-
-
-BODIES: Mapping[str, tuple[str, Callable[[Place], dict[str, Any]]]] = {
-    "appointment slot": ("appointments/", lambda p: {"slot": p.rows["slot"]}),
-    "appointment patient": ("appointments/", lambda p: {"patient": p.rows["patient"]}),
-    "rule facility": ("availability-rules/", lambda p: {"facility": p.rows["facility"]}),
-    "rule provider": ("availability-rules/", lambda p: {"provider": p.rows["provider"]}),
-    "rule service": ("availability-rules/", lambda p: {"service": p.rows["service"]}),
-    "exception facility": ("availability-exceptions/", lambda p: {"facility": p.rows["facility"]}),
-    "exception provider": ("availability-exceptions/", lambda p: {"provider": p.rows["provider"]}),
-    "block facility": ("time-blocks/", lambda p: {"facility": p.rows["facility"]}),
-    "template facility": ("templates/", lambda p: {"facility": p.rows["facility"]}),
-    "block provider": ("time-blocks/", lambda p: {"provider": p.rows["provider"]}),
-}
-
-
-@pytest.mark.parametrize("case", BODIES)
-def test_another_tenants_id_in_a_body_is_not_there_and_named(own: Place, case: str) -> None:
-    foreign = make_place()
-    path, theirs = BODIES[case]
-    body: dict[str, Any] = {
-        "appointments/": {"slot": own.rows["slot"], "patient": own.rows["patient"]},
-        "availability-rules/": {
-            "facility": own.rows["facility"], "provider": own.rows["provider"], "weekday": 2,
-            "start_time": "09:00", "end_time": "10:00", "slot_minutes": 30,
-        },
-        "availability-exceptions/": {
-            "facility": own.rows["facility"], "provider": own.rows["provider"],
-            "date": "2099-01-01", "kind": "closed",
-        },
-        "templates/": PASSING["template-list"](own),
-        "time-blocks/": {
-            "facility": own.rows["facility"], "provider": own.rows["provider"],
-            "starts_at": "2099-01-01T09:00:00Z", "ends_at": "2099-01-01T10:00:00Z",
-        },
-    }[path]  # fmt: skip
-    [(field, row)] = theirs(foreign).items()
-    values = {
-        name: str(value.pk) if hasattr(value, "pk") else value
-        for name, value in {**body, field: row}.items()
-    }
-    response = own.apis[Role.ADMIN].post(path, values, format="json")
-    assert response.status_code == 404, response.content
-    assert [error["field"] for error in response.json()["errors"]] == [field]
 
 
 def test_who_is_removed_is_out_at_once(own: Place) -> None:

@@ -12,21 +12,33 @@ from accounts.roles import Role
 from audit.errors import Refused
 from availability import statuses
 from config import fuzz, fuzz_graphql
+from config.api import schema
 from waitlist import breakers
 
 SEED = 20_260_302
+# What no request gets done that is made from the schema alone, and why.
+NEVER_DONE: dict[str, str] = {
+    "POST /api/v1/inbound/mail-status": "the mail provider signs it",
+    "POST /api/v1/inbound/sms": "Twilio signs it",
+    "POST /api/v1/inbound/sms-status": "Twilio signs it",
+    "GET /api/v1/inbound/whatsapp": "Meta knows the secret",
+    "POST /api/v1/inbound/whatsapp": "Meta signs it",
+}
 
 
 @pytest.mark.django_db
 @pytest.mark.filterwarnings("ignore")  # of the libraries that make the requests
 def test_answers_are_those_of_the_schema() -> None:
-    reports = dict(fuzz.run(examples=2, roles=[*Role], start=SEED))
+    reports = dict(fuzz.run(examples=1, roles=[*Role], start=SEED))
     total = fuzz.totals(reports=reports)
     assert not total.findings, "\n\n".join(map(str, total.findings))
-    assert len(reports) > 60
-    assert total.requests > 700
-    assert total.statuses[200] > 50
     assert max(total.statuses) < 500
+    known = {
+        f"{method.upper()} {path}" for path, item in schema()["paths"].items() for method in item
+    }
+    assert set(reports) == known
+    done = {name for name, one in reports.items() if min(one.statuses) < 300}
+    assert known - done == set(NEVER_DONE)
 
 
 @pytest.mark.django_db

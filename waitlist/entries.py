@@ -125,11 +125,11 @@ def join_venue(
     :raises NotUnavailable, QueueClosed, QueueFull, AlreadyWaiting, TooManyEntries: see there.
     """
     theirs = RfpVenue.objects.select_related("rfp", "facility").filter(tenant=organizer_id)
-    source = rows.find(rows=theirs, id=rfp_venue_id, field="source_rfp_venue")
+    source = rows.find(rows=theirs, id=rfp_venue_id, field="source_rfp_venue_id")
     queue = queues.lock(facility_id=source.facility_id)
     # The one entry that crosses tenants, so never the owner's own.
     if queue.tenant_id == organizer_id:
-        raise NotFound("source_rfp_venue", rfp_venue_id)
+        raise NotFound("source_rfp_venue_id", rfp_venue_id)
     queues.check_open(queue=queue)
     organizer = rfps.lock_organizer(organizer_id=organizer_id)
     answer = RfpVenue.Status.RESPONDED, RfpVenue.Response.UNAVAILABLE

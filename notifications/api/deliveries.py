@@ -1,4 +1,4 @@
-"""What a tenant tells people, and what became of it; for staff."""
+"""What a tenant tells people, and what became of it; for admins."""
 
 from typing import ClassVar
 from uuid import UUID

@@ -1,5 +1,6 @@
 """What somebody was told in the app."""
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -31,12 +32,6 @@ class InboxAnswer(serializers.ModelSerializer[Message]):
             "delivered_at", "read_at",
         )  # fmt: skip
 
-    def to_representation(self, instance: Message) -> Any:
-        """Write the message."""
-        said = templates.render(message=instance, now=self.context["now"])
-        vars(instance).update(subject=said.subject, body=said.body)
-        return super().to_representation(instance)
-
 
 class InboxFilter(filters.FilterSet):  # type: ignore[misc]
     unread = filters.BooleanFilter(
@@ -54,9 +49,9 @@ class InboxView(RowsView):
         """Return them, the newest first, with what rendering reads."""
         return messages.to_render(found=scopes.inbox(caller=self.caller)).order_by("-id")
 
-    def get_serializer_context(self) -> dict[str, Any]:
-        """Read the clock once for all."""
-        return {**super().get_serializer_context(), "now": clock.now()}
+    def paginate_queryset(self, queryset: Any) -> list[Any]:
+        """Return the messages of the page as they are read."""
+        return written(found=super().paginate_queryset(queryset) or [])
 
 
 class InboxReadView(RowView):
@@ -70,13 +65,19 @@ class InboxReadView(RowView):
         """Return the caller's messages."""
         return messages.to_render(found=scopes.inbox(caller=self.caller))
 
-    def get_serializer_context(self) -> dict[str, Any]:
-        """Read the clock."""
-        return {**super().get_serializer_context(), "now": clock.now()}
-
     @extend_schema(request=None, responses=InboxAnswer)
     def post(self, request: Request, id: UUID) -> Response:
         """Note that a message was read; the first time counts."""
         self.find(id)
         messages.mark_read(message_id=id, now=clock.now())
-        return self.show(row=self.find(id))
+        [message] = written(found=[self.find(id)])
+        return self.show(row=message)
+
+
+def written(*, found: Sequence[Message]) -> list[Message]:
+    """Write what messages say into them, in their readers' languages, as of now."""
+    for message, said in zip(
+        found, templates.render_all(messages=found, now=clock.now()), strict=True
+    ):
+        vars(message).update(subject=said.subject, body=said.body)
+    return [*found]

@@ -109,7 +109,9 @@ class NudgeView(LinkView):
         """Say whether one still waits. Changes nothing."""
         return self._show(entry=self._read(token=token))
 
-    @extend_schema(auth=[], request=NudgeReply, responses=NudgeAnswer)
+    @extend_schema(  # the form is the page's own
+        auth=[], request={"application/json": NudgeReply}, responses=NudgeAnswer
+    )
     def post(self, request: Request, token: str) -> Response:
         """Answer; who does not wait any longer leaves the queue."""
         entry_id = self._read(token=token).pk

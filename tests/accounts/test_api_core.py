@@ -135,6 +135,34 @@ def test_a_sort_that_says_nothing_or_too_much_is_refused(staff: Api, sort: str) 
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("facilities/", "kind"),
+        ("facilities/", "search"),
+        ("facilities/", "sort"),
+        ("facilities/", "page"),
+        ("slots/", "from"),
+        ("slots/", "status"),
+        ("patients/", "page_size"),
+        ("patients/", "tier"),
+        ("patients/", "chronic_condition"),
+        ("waitlists", "facility"),
+    ],
+)
+def test_a_parameter_that_is_given_twice_is_refused(staff: Api, path: str, name: str) -> None:
+    """Where one counts, the last would, and the other would be passed over."""
+    response = staff.get(path, {name: ["1", "1"]})
+    [error] = problem(response, 400, "invalid")["errors"]
+    assert (error["field"], error["code"]) == (name, "repeated")
+
+
+@pytest.mark.django_db
+def test_a_filter_of_several_takes_several(staff: Api) -> None:
+    assert staff.get("waitlists", {"status": ["waiting", "offered"]}).status_code == 200
+
+
+@pytest.mark.django_db
 def test_what_is_alike_has_one_order(staff: Api, facility: Facility) -> None:
     """So that no two pages overlap, and one way is the other's reverse."""
     for n in range(6):

@@ -205,7 +205,7 @@ def test_an_organizer_sees_its_own_rfps_only(scene: Scene, organizer: Api) -> No
         assert code(answer) == (403, "permission_denied")
     foreign = post(organizer, rfps_of(scene.organizer), {**BODY, "venues": [str(theirs.pk)]})
     assert code(foreign) == (404, "not_found")
-    assert foreign.json()["errors"][0]["field"] == "venue"
+    assert foreign.json()["errors"][0]["field"] == "venues"
 
 
 # Venues

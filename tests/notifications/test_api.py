@@ -127,26 +127,29 @@ def _failed(world: World) -> Message:
     return message
 
 
-def test_staff_see_what_became_of_messages_and_no_text_or_address(world: World, staff: Api) -> None:
+def test_admins_see_what_became_of_messages_and_no_text_or_address(
+    world: World, admin: Api, staff: Api
+) -> None:
     failed = _failed(world)
     assert failed.patient is not None
-    answer = staff.get("deliveries/", {"status": "failed"})
+    answer = admin.get("deliveries/", {"status": "failed"})
     [delivery] = answer.json()["results"]
     assert (delivery["id"], delivery["reason"]) == (str(failed.pk), "refused")
     assert failed.patient.name not in answer.content.decode()
     assert failed.patient.email not in answer.content.decode()
-    assert staff.get("deliveries/", {"channel": "sms"}).json()["total"] == 0
-    assert staff.get(f"deliveries/{failed.pk}").json() == delivery
+    assert admin.get("deliveries/", {"channel": "sms"}).json()["total"] == 0
+    assert admin.get(f"deliveries/{failed.pk}").json() == delivery
+    assert staff.get("deliveries/").status_code == 403
 
 
-def test_staff_retry_and_dismiss_what_failed(world: World, staff: Api) -> None:
+def test_admins_retry_and_dismiss_what_failed(world: World, admin: Api) -> None:
     failed = _failed(world)
-    assert staff.post(f"deliveries/{failed.pk}/retry").json()["status"] == "queued"
-    again = staff.post(f"deliveries/{failed.pk}/dismiss")
+    assert admin.post(f"deliveries/{failed.pk}/retry").json()["status"] == "queued"
+    again = admin.post(f"deliveries/{failed.pk}/dismiss")
     assert (again.status_code, again.json()["code"]) == (409, "not_failed")
     [message] = messages.claim(channel="email", now=clock.now(), limit=1)
     messages.note_failure(message=message, permanent=True, code="refused", now=clock.now())
-    assert staff.post(f"deliveries/{failed.pk}/dismiss").json()["status"] == "dismissed"
+    assert admin.post(f"deliveries/{failed.pk}/dismiss").json()["status"] == "dismissed"
 
 
 # Templates

@@ -135,7 +135,7 @@ def test_nobody_waits_with_an_rfp_of_others_or_with_none(place: Facility) -> Non
         refusal(source, by=factories.TenantFactory.create()),
         refusal(RfpVenue(pk=uuid4(), tenant=source.tenant)),
     ):
-        assert (refused.code, refused.field) == ("not_found", "source_rfp_venue")
+        assert (refused.code, refused.field) == ("not_found", "source_rfp_venue_id")
 
 
 def test_nobody_waits_at_their_own_venue(organizer: Tenant) -> None:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.db.models import F, Prefetch, Q, QuerySet
 from django_filters import rest_framework as filters
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiExample, extend_schema, extend_schema_serializer
 from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail, Throttled, ValidationError
 from rest_framework.generics import GenericAPIView
@@ -77,6 +77,15 @@ class Join(Wishes):
     patient = serializers.UUIDField(required=False)
 
 
+@extend_schema_serializer(
+    examples=[
+        OpenApiExample(name, value=value, request_only=True)
+        for name, value in (
+            ("wishes", {"preferred_days": [1, 3], "preferred_time": "morning"}),
+            ("leaving", {"status": Status.CANCELLED.value, "reason": "no_longer_needed"}),
+        )
+    ]
+)
 class Edit(Wishes):
     """Other wishes, or another status: `cancelled` with a reason, `converted` with a slot."""
 

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from django.core.exceptions import ValidationError as FunctionRefused
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiExample, extend_schema, extend_schema_serializer
 from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail, PermissionDenied, ValidationError
 from rest_framework.generics import GenericAPIView
@@ -73,6 +73,24 @@ class QuietHours(Body):
         return {"from": serializers.TimeField(), **super().get_fields()}
 
 
+# As a clinic begins.
+EXAMPLE: dict[str, Any] = {
+    "ordering": "score", "matching": "best_score", "hold_window": "P1D", "reminder_lead": "PT4H",
+    "on_hold_expiry": "requeue", "on_decline": "requeue", "max_offers_per_entry": None,
+    "max_queue_size": 250, "max_active_per_requester": None, "unique_per_service": False,
+    "auto_invite": True, "min_notice": "PT30M", "look_ahead": "P30D", "min_hold": "PT5M",
+    "entry_ttl": "P90D", "grace": "P0D", "nudge_after": "P60D", "nudge_grace": "P7D",
+    "breaker_threshold": None, "breaker_timeout": None,
+    "match_weights": {"provider": 40, "location": 30, "service": 20, "days": 10},
+    "min_match_score": 50,
+    "priority_weights": {
+        "wait_per_day": 1, "membership": 2, "chronic": 3, "short_window": 1, "urgency": 5
+    },
+    "quiet_hours": {"from": "21:00:00", "until": "08:00:00"},
+}  # fmt: skip
+
+
+@extend_schema_serializer(examples=[OpenApiExample("clinic", value=EXAMPLE, request_only=True)])
 class Policy(Body):
     """How a queue behaves.
 

@@ -154,6 +154,8 @@ def pages_come_from_their_index(clinic: Clinic) -> None:
         ("patients/", {"sort": "-name", "tier": 0}, "patient_names"),
         ("patients/", {"sort": "created_at"}, "patient_age"),
         ("patients/", {"sort": "-created_at"}, "patient_age"),
+        ("patients/", {"search": "c4ca4238"}, "patient_search"),
+        ("patients/", {"search": "C4CA4238", "sort": "-created_at"}, "patient_search"),
         ("time-blocks/", {}, "timeblock_times"),
     )
     callers = {role: clinic.client(role) for role in ("staff", "provider")}
