@@ -435,8 +435,8 @@ def test_a_pass_offers_what_brute_force_offers(
     random: Random,
 ) -> None:
     """All pairs are tried there; the pass may walk to each slot's first requesters instead."""
-    short = {"WALKED": 6, "HEAD": 0, "LEAST": 0} if walks else {"WALKED": 0}
-    with transaction.atomic(), mock.patch.multiple(candidates, **short):
+    few: dict[str, Any] = {"WALKED": 6, "HEAD": 0, "LEAST": 0} if walks else {"WALKED": 0}
+    with transaction.atomic(), mock.patch.multiple(candidates, **few):
         provider, location, service, days = policy["weights"]
         type(clinic.policy).objects.filter(facility=clinic.facility).update(
             min_match_score=policy["min_match_score"],
