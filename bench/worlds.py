@@ -17,7 +17,8 @@ def make(
 ) -> None:  # fmt: skip
     """Make facilities with open slots and people who wait, each.
 
-    `fit` says who fits: `all` with mixed wishes, `sparse` one in a thousand, `none`.
+    `fit` says who fits: `all` with mixed wishes, `sparse` one in a thousand, `lower` as many
+    who all want other days (than that of the first 64 slots), `none`.
     `hidden` is how many more slots of each facility are open, but hidden by a booking.
     """
     with connection.cursor() as cursor:

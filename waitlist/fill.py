@@ -72,18 +72,21 @@ def passes(*, facility_id: UUID, clock: Callable[[], datetime]) -> Iterator[Fill
 
     :raises Busy: if another pass is under way there.
     """
+    is_long = False
     while True:
-        filled = fill(facility_id=facility_id, now=clock())
+        filled = fill(facility_id=facility_id, now=clock(), is_long=is_long)
+        is_long = bool(filled.left)
         yield filled
         if not filled.left or not filled.offers + filled.fruitless:
             return
 
 
 @transaction.atomic
-def fill(*, facility_id: UUID, now: datetime) -> Filled:
+def fill(*, facility_id: UUID, now: datetime, is_long: bool = False) -> Filled:
     """Offer what is open at a facility to those who wait; nothing in quiet hours.
 
-    Locks provider, slot, entry.
+    Of a queue that the pass before found too long (`is_long`), only the slots that it can be held
+    against at once are locked. Locks provider, slot, entry.
 
     :raises Busy: if another pass is under way there.
     """
@@ -102,9 +105,13 @@ def fill(*, facility_id: UUID, now: datetime) -> Filled:
     if not opened:
         _note_dry(policy=policy, seen=seen, now=now)
         return Filled()
-    slots.lock_many_for_claim(slot_ids=opened)
+    first = opened
+    if is_long:
+        few = _few(free=load_slots(slot_ids=opened, policy=policy), policy=policy)
+        first = [slot.id for slot in few]
+    slots.lock_many_for_claim(slot_ids=first)
     # Under the providers' locks no claim is made, so what is open and unclaimed now stays so.
-    free = load_slots(slot_ids=opened, policy=policy)
+    free = load_slots(slot_ids=first, policy=policy)
     board, choice, found = _choose(free=free, policy=policy, now=now)
     written = write(
         offers=offers(board=board, choice=choice, found=found),
@@ -114,7 +121,7 @@ def fill(*, facility_id: UUID, now: datetime) -> Filled:
         actor=events.SYSTEM,
         now=now,
     )
-    left = len(free) - len(board.slots)
+    left = len(opened) - len(first) + len(free) - len(board.slots)
     vain = board.all & ~choice.fitted
     nobody = [slot.id for slot in board.slots if board.bit[slot.id] & vain]
     if nobody:
@@ -138,20 +145,23 @@ def _choose(
     """
     board = candidates.board(slots=free, policy=policy)
     reach = candidates.reach(policy=policy)
-    if len(free) <= reach:
-        found = candidates.walk(board=board, policy=policy, now=now)
-        return board, choose(board=board, found=found, policy=policy), found
-    found, first = candidates.find_first(
-        board=board, policy=policy, now=now, limit=candidates.HEAD * len(free)
-    )
+    limit = max(candidates.LEAST, candidates.HEAD * len(free))
+    found, first = candidates.find_first(board=board, policy=policy, now=now, limit=limit)
     choice = choose(board=board, found=found, policy=policy)
     top = None if candidates.is_full(policy=policy) else board.top
     if matching.is_final(choice=choice, slots=board.slots, candidates=found, first=first, top=top):
         return board, choice, found
-    if candidates.is_long(policy=policy):
-        return _choose(free=board.slots[:reach], policy=policy, now=now)
-    found = candidates.find(board=board, policy=policy, now=now)
+    if len(free) > reach and candidates.is_long(policy=policy):
+        return _choose(free=_few(free=free, policy=policy), policy=policy, now=now)
+    way = candidates.find if len(free) > reach else candidates.walk
+    found = way(board=board, policy=policy, now=now)
     return board, choose(board=board, found=found, policy=policy), found
+
+
+def _few(*, free: Sequence[Slot], policy: WaitlistPolicy) -> list[Slot]:
+    """Pick the slots that a long queue is held against first: no other stands in their way."""
+    by_start = sorted(free, key=lambda slot: (slot.start, slot.id))
+    return matching.find_sure(slots=by_start)[: candidates.reach(policy=policy)]
 
 
 def policies() -> QuerySet[Any]:

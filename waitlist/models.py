@@ -59,9 +59,11 @@ MOVES: dict[str, dict[Move, str]] = {
     },
 }
 
-NAMED_SERVICE = Coalesce(
-    "service", Value(UUID(int=0), output_field=models.UUIDField()), output_field=models.UUIDField()
-)
+NONE = Value(UUID(int=0), output_field=models.UUIDField())
+NAMED_SERVICE = Coalesce("service", NONE, output_field=models.UUIDField())
+NAMED_PROVIDER = Coalesce("provider", NONE, output_field=models.UUIDField())
+# What many entries may have in common, so that a fill need look at one of them only.
+WISH = (NAMED_SERVICE, NAMED_PROVIDER, "provider_required", "preferred_days", "preferred_time")
 ACTIVE = Q(status__in=["waiting", "offered"])
 
 
@@ -447,7 +449,7 @@ class WaitlistEntry(Versioned):
             ),
         ]
         indexes = [
-            # What a fill walks along, service by service; that some name none counts as one.
+            # What positions are told along, service by service; that some name none counts as one.
             models.Index(
                 "facility",
                 NAMED_SERVICE,
@@ -457,8 +459,21 @@ class WaitlistEntry(Versioned):
                 name="entry_queue",
                 condition=Q(status="waiting"),
             ),
+            # What a fill walks along, wish by wish.
             models.Index(
-                fields=["tenant", "joined_at", "id"],
+                "facility",
+                *WISH,
+                F("rank_key").desc(),
+                "joined_at",
+                "id",
+                name="entry_wish",
+                condition=Q(status="waiting"),
+            ),
+            models.Index(
+                "tenant",
+                *WISH,
+                "joined_at",
+                "id",
                 name="entry_visitors",
                 condition=Q(status="waiting", any_facility=True),
             ),
