@@ -21,6 +21,21 @@ KINDS: tuple[tuple[type[serializers.Field[Any, Any, Any, Any]], tuple[type, ...]
     (serializers.DurationField, (str,)),
 )
 
+# What is said of each kind where something else was given.
+WANTED: tuple[tuple[type[serializers.Field[Any, Any, Any, Any]], str], ...] = (
+    (serializers.BooleanField, "true or false"),
+    (serializers.IntegerField, "a whole number"),
+    (serializers.FloatField, "a number"),
+    (serializers.DecimalField, 'a decimal number as a text, such as "12.50"'),
+    (serializers.UUIDField, "an id (UUID)"),
+    (serializers.DateTimeField, "a time with its zone, such as 2030-01-31T09:00:00Z"),
+    (serializers.DateField, "a day, such as 2030-01-31"),
+    (serializers.TimeField, "a time of day, such as 09:00"),
+    (serializers.DurationField, "a duration, such as PT30M"),
+    (serializers.ListField, "a list"),
+    (serializers.CharField, "a text"),
+)
+
 # What a text of each kind looks like, where the framework would take more than the schema says.
 TIME = r"([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?"
 SHAPES: tuple[tuple[type[serializers.Field[Any, Any, Any, Any]], str], ...] = (
@@ -47,7 +62,7 @@ class Body(serializers.Serializer[Any]):
                     if name not in self.fields
                 },
                 **{
-                    name: serializers.ErrorDetail("This has another type.", code="type")
+                    name: serializers.ErrorDetail(_wanted(field), code="type")
                     for name, field in self.fields.items()
                     if not field.read_only and name in data and not _fits(field, data[name])
                 },
@@ -55,6 +70,12 @@ class Body(serializers.Serializer[Any]):
             if errors:
                 raise serializers.ValidationError({name: [error] for name, error in errors.items()})
         return super().to_internal_value(data)
+
+
+def _wanted(field: Any) -> str:
+    """Say what a field takes, without what was given, which may be anything about anybody."""
+    found = (words for kind, words in WANTED if isinstance(field, kind))
+    return f"Give {next(found, 'another type')}."
 
 
 def _fits(field: Any, value: Any) -> bool:

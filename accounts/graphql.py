@@ -15,9 +15,11 @@ import structlog
 from django.conf import settings
 from graphql import (
     ASTValidationRule,
+    DocumentNode,
     FieldNode,
     GraphQLError,
     NoSchemaIntrospectionCustomRule,
+    OperationDefinitionNode,
     ValidationContext,
     ValidationRule,
 )
@@ -81,6 +83,20 @@ class Rights(ValidationRule):
             self.report_error(GraphQLError(text, node, original_error=NotAllowed(text)))
 
 
+class OneMeant(ValidationRule):
+    """Refuses several operations none of which is named, as the specification does (6.1)."""
+
+    def __init__(self, context: ValidationContext, *, named: bool) -> None:
+        super().__init__(context)
+        self.named = named
+
+    def enter_document(self, node: DocumentNode, *_: Any) -> None:
+        """Count the operations."""
+        operations = [one for one in node.definitions if isinstance(one, OperationDefinitionNode)]
+        if len(operations) > 1 and not self.named:
+            self.report_error(GraphQLError("Say by operationName which operation is meant.", node))
+
+
 class Checks(SchemaExtension):
     """Looks at an operation before it is executed."""
 
@@ -88,8 +104,10 @@ class Checks(SchemaExtension):
         """Say what it is to be held against."""
         context: Context = self.execution_context.context
         role = context.known.role if context.known else Role.NONE
+        told = cast("dict[str, Any]", context.request.data)
         rules: list[Any] = [
             partial(Rights, role=role),
+            partial(OneMeant, named=bool(told.get("operationName"))),
             partial(costs.Scales, note=context.add_cost),
         ]
         if not settings.GRAPHQL_INTROSPECTION:

@@ -12,11 +12,14 @@ NOW = datetime(2030, 3, 4, 10, tzinfo=UTC)  # a Monday, in no quiet hours
 
 
 def make(
-    *, facilities: int, slots: int, waiting: int, fit: str = "all", matching: str = "best_score"
-) -> None:
+    *, facilities: int, slots: int, waiting: int, fit: str = "all", matching: str = "best_score",
+    hidden: int = 0,
+) -> None:  # fmt: skip
     """Make facilities with open slots and people who wait, each.
 
-    `fit` says who fits: `all` with mixed wishes, `sparse` one in a thousand, `none`.
+    `fit` says who fits: `all` with mixed wishes, `sparse` one in a thousand, `lower` as many
+    who all want other days (than that of the first 64 slots), `none`.
+    `hidden` is how many more slots of each facility are open, but hidden by a booking.
     """
     with connection.cursor() as cursor:
         cursor.execute(
@@ -27,6 +30,7 @@ def make(
                 "waiting": waiting,
                 "fit": fit,
                 "matching": matching,
+                "hidden": hidden,
                 "now": NOW,
             },
         )

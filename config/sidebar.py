@@ -77,6 +77,7 @@ GROUPS = (
             ("work_history", "audit.jobrun"),
             ("schedule", "django_celery_beat.periodictask"),
             ("pending", "audit.unrelayed"),
+            ("exposure_plus_1", "waitlist.uncounted"),
             ("done_all", "accounts.idempotencykey"),
             ("low_priority", "audit.eventseq"),
         ),

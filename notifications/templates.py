@@ -18,6 +18,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import Q
 
 from accounts import rows
+from accounts.models import Language
 from audit.errors import NotFound
 from audit.models import Event
 from notifications import recipients
@@ -28,6 +29,8 @@ from notifications.models import Channel, Message, Template
 
 TEXTS = Path(__file__).parent / "texts"
 PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+# By what a message is answered where nothing else does it.
+LINKS = frozenset({"offer_url", "nudge_url"})
 
 # Whose text it is and of what: tenant, facility, kind, channel, language.
 Key = tuple[UUID, UUID | None, str, str, str]
@@ -191,12 +194,22 @@ def check(*, kind: str, channel: str, subject: str, body: str) -> None:
     if not subject and channel in {Channel.EMAIL, Channel.IN_APP}:
         errors["subject"] = "Give a subject."
     for field, text in (("subject", subject), ("body", body)):
-        unknown = {name for name in PLACEHOLDER.findall(text)} - set(VALUES) - set(ALIASES)
+        unknown = _placeholders(text) - set(VALUES)
         if unknown:
             names = ", ".join(f"{{{name}}}" for name in sorted(unknown))
             errors[field] = f"There is no placeholder {names}."
+    if kind in KINDS and channel in Channel.values:
+        usual = shipped(kind=kind, channel=channel, language=Language.EN)
+        missing = LINKS & _placeholders(usual.body) - _placeholders(body)
+        if missing:
+            names = ", ".join(f"{{{name}}}" for name in sorted(missing))
+            errors.setdefault("body", f"Nobody could answer without {names}.")
     if errors:
         raise ValidationError(errors)
+
+
+def _placeholders(text: str) -> set[str]:
+    return {ALIASES.get(name, name) for name in PLACEHOLDER.findall(text)}
 
 
 @cache

@@ -10,7 +10,7 @@ from accounts import invitations, rows
 from accounts.invitations import Accepted, InvitationOver
 from accounts.models import Invitation, Tenant
 from audit import events
-from audit.errors import Refused
+from audit.errors import NotFound, Refused
 from audit.events import Actor
 from scheduling import callers
 from scheduling.models import Patient
@@ -39,11 +39,11 @@ def register(*, tenant: str, email: str, now: datetime) -> None:
     :raises NotFound: naming `tenant`, if there is none that has patients.
     :raises ValidationError: naming each field with a bad value.
     """
-    places = Tenant.objects.filter(kind__in=TREATING)
     place = callers.find_tenant(name=tenant)
-    found = rows.find(rows=places, id=place.pk if place else callers.NOBODY, field="tenant")
+    if place is None or place.kind not in TREATING:
+        raise NotFound("tenant", tenant)
     invitations.invite(
-        tenant_id=found.pk,
+        tenant_id=place.pk,
         email=email,
         role=Invitation.Role.PATIENT,
         invited_by=None,

@@ -104,6 +104,7 @@ def test_one_of_several_operations_is_chosen_by_its_name(owner: Api) -> None:
     for name, data in (("A", {"__typename": "Query"}), ("B", {"t": "Query"})):
         body = {"query": two, "operationName": name}
         assert owner.post(ADDRESS, body, format="json").json() == {"data": data}
+    assert ask(owner, two).codes == ["invalid"]
 
 
 def test_a_session_needs_the_csrf_token_and_a_bearer_does_not(owner: Api, place: Facility) -> None:

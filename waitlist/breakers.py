@@ -64,6 +64,7 @@ def resolve(*, facility_id: UUID, actor: Actor, now: datetime) -> Resumed:
         resolved_by=actor.id if actor.type == "user" else None,
     )
     Queue.objects.filter(pk=facility_id).update(deactivated_at=None)
+    queues.revise(facility_ids=[facility_id], visitors=[facility_id])
     events.record(
         kind="waitlist.circuit_breaker_resolved",
         tenant_id=breaker.tenant_id,

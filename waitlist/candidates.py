@@ -2,8 +2,8 @@
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import groupby, product
-from typing import Any, NamedTuple
+from operator import itemgetter
+from typing import Any
 from uuid import UUID
 
 from audit import sql
@@ -15,11 +15,13 @@ from waitlist.models import WaitlistPolicy
 #: A queue of more is not loaded whole, but walked for a few slots at a time.
 WHOLE = 100_000
 WALKED = 4
-#: How many are looked at first for each slot, before all.
+#: How many are looked at first, for each slot and at least, before all.
 HEAD = 2
+LEAST = 20
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
+NONE = str(UUID(int=0))  # what the indexes have in place of no service and no provider
 
 
 def weights(*, policy: WaitlistPolicy) -> Weights:
@@ -75,8 +77,7 @@ def find_first(
     if not is_full(policy=policy):
         found = find(board=board, policy=policy, now=now, limit=limit)
         return found, len(found)
-    rows = sql.run(app="waitlist", name="first_entries", params={**_queue(policy), "limit": limit})
-    is_first: dict[Id, bool] = dict(rows)
+    is_first = _find_kin(policy=policy, limit=limit)
     found = find(board=board, policy=policy, now=now, entries=is_first)
     return found, sum(is_first[one.entry] for one in found)
 
@@ -145,63 +146,52 @@ def find_bars(
     return bars
 
 
-def find_awaited(*, board: Board, policy: WaitlistPolicy, now: datetime) -> int:
-    """Find the slots, as bits, that somebody would fit who only is busy at the time.
-
-    That may end at any moment, elsewhere and without a word to the queue.
-    """
-    bars = {
-        entry: barred
-        for entry, barred in find_bars(board=board, policy=policy).items()
-        if barred.pop("patient_busy", 0)
-    }
-    if not bars:
-        return 0
-    awaited = 0
-    for entry in load(policy=policy, now=now, entries=bars):
-        for _, fitted in board.fits(entry=entry, bars=bars[entry.id]):
-            awaited |= fitted
-    return awaited
-
-
 def walk(*, board: Board, policy: WaitlistPolicy, now: datetime) -> list[Candidate]:
     """Find of a queue of any length those whom the slots would take first: as many as slots, each.
 
-    `find` on all who wait leads to the same choice; see `matching`.
+    `find` on all who wait leads to the same choice; see `matching`. For `max_fill` also what else
+    the same people wait for here, with which they may score higher.
     """
+    wishes = _find_wishes(board=board, policy=policy)
     found: set[Id] = set()
     for slot in board.slots:
-        found |= _first(board=board, slot=slot, policy=policy, now=now)
-    return find(board=board, policy=policy, now=now, entries=found) if found else []
+        found |= _first(board=board, slot=slot, wishes=wishes, policy=policy, now=now)
+    if not found:
+        return []
+    if is_full(policy=policy):
+        found |= _find_kin(policy=policy, entries=found).keys()
+    return find(board=board, policy=policy, now=now, entries=found)
 
 
-class _Kind(NamedTuple):
-    """Pairs of a slot with one score; where the order alone counts, of any score (None)."""
+def _first(
+    *, board: Board, slot: Slot, wishes: Iterable[Wish], policy: WaitlistPolicy, now: datetime
+) -> set[Id]:
+    """Find the entries of a slot's first requesters, by the score that their wishes come to.
 
-    score: int | None
-    visitors: bool
-    provider_matches: bool | None
-    days_match: bool | None
-
-
-def _first(*, board: Board, slot: Slot, policy: WaitlistPolicy, now: datetime) -> set[Id]:
-    """Find the entries of a slot's first requesters, kind by kind in the order it takes them."""
+    Wishes that fit alike are walked together, in the order in which the slot takes them; where the
+    order alone counts, all do. What nobody wishes for costs nothing.
+    """
+    alike: dict[tuple[int, bool], list[Wish]] = {}
+    for wish in wishes:
+        for score, fitted in board.levels(wish):
+            if fitted & board.bit[slot.id]:
+                place = (0 if is_full(policy=policy) else -score, wish.visitor)
+                alike.setdefault(place, []).append(wish)
     found: set[Id] = set()
     takers: set[Id] = set()
-    for _, kinds in groupby(_kinds(policy=policy), key=lambda kind: (kind.score, kind.visitors)):
-        for kind in kinds:
-            limit, mine = len(board.slots), set[Id]()
-            while True:
-                walked = _walk(board=board, slot=slot, policy=policy, kind=kind, limit=limit)
-                if not walked:
-                    break
-                fitting = find(board=board, policy=policy, now=now, entries=walked)
-                mine = {one.requester for one in fitting if _takes(board, slot, one)}
-                if len(walked) < limit or len(mine) >= len(board.slots):
-                    break
-                limit *= 2  # some are kept away, or are the same person's
-            found |= walked
-            takers |= mine
+    for _, wanted in sorted(alike.items(), key=itemgetter(0)):
+        limit, mine = len(board.slots), set[Id]()
+        while True:
+            walked = _walk(slot=slot, policy=policy, wishes=wanted, limit=limit)
+            if not walked:
+                break
+            fitting = find(board=board, policy=policy, now=now, entries=walked)
+            mine = {one.requester for one in fitting if _takes(board, slot, one)}
+            if len(walked) < limit or len(mine) >= len(board.slots):
+                break
+            limit *= 2  # some are kept away, or are the same person's
+        found |= walked
+        takers |= mine
         if len(takers) >= len(board.slots):
             break
     return found
@@ -211,45 +201,39 @@ def _takes(board: Board, slot: Slot, candidate: Candidate) -> bool:
     return any(fitted & board.bit[slot.id] for _, fitted in candidate.levels)
 
 
-def _kinds(*, policy: WaitlistPolicy) -> list[_Kind]:
-    if is_full(policy=policy):
-        return [_Kind(None, visitors, None, None) for visitors in (False, True)]
-    kinds = [
-        _Kind(
-            policy.match_service
-            + policy.match_location * (not visitors)
-            + policy.match_provider * provider
-            + policy.match_days * days,
-            visitors,
-            provider,
-            days,
-        )
-        for visitors, provider, days in product((False, True), (True, False), (True, False))
-    ]
-    possible = [kind for kind in kinds if (kind.score or 0) >= policy.min_match_score]
-    return sorted(possible, key=lambda kind: (-(kind.score or 0), kind.visitors))
+def _find_wishes(*, board: Board, policy: WaitlistPolicy) -> list[Wish]:
+    """Find the wishes with which people wait for what the slots may be taken for."""
+    services = {service or NONE for slot in board.slots for service in board.services(slot)}
+    params = {**_queue(policy), "services": sql.array(values=sorted(services))}
+    return [Wish(*row) for row in sql.run(app="waitlist", name="find_wishes", params=params)]
 
 
-def _walk(*, board: Board, slot: Slot, policy: WaitlistPolicy, kind: _Kind, limit: int) -> set[Id]:
-    services = board.services(slot)
+def _walk(*, slot: Slot, policy: WaitlistPolicy, wishes: Sequence[Wish], limit: int) -> set[Id]:
+    """Find the first who have one of these wishes, all visitors or none, and want the date."""
     rows = sql.run(
         app="waitlist",
-        name="walk_visitors" if kind.visitors else "walk_queue",
+        name="walk_visitors" if wishes[0].visitor else "walk_queue",
         params={
             **_queue(policy),
-            "services": sql.array(values=(one for one in services if one)),
-            "unnamed": None in services,
-            "provider": slot.provider,
-            "weekday": int(slot.weekday),
-            "part_of_day": slot.part_of_day,
+            "services": sql.array(values=(wish.service or NONE for wish in wishes)),
+            "providers": sql.array(values=(wish.provider or NONE for wish in wishes)),
+            "required": sql.array(values=(wish.provider_required for wish in wishes)),
+            "days": [wish.days for wish in wishes],
+            "times": sql.array(values=(wish.time for wish in wishes)),
             "start": at(microseconds=slot.start),
             "end": at(microseconds=slot.end),
-            "provider_matches": kind.provider_matches,
-            "days_match": kind.days_match,
             "limit": limit,
         },
     )
     return {entry for (entry,) in rows}
+
+
+def _find_kin(
+    *, policy: WaitlistPolicy, entries: Collection[Id] | None = None, limit: int | None = None
+) -> dict[Id, bool]:
+    """Find the given or first entries, and what else their people wait for here: whether given."""
+    params = {**_queue(policy), "entries": _array(entries), "limit": limit}
+    return dict(sql.run(app="waitlist", name="find_kin", params=params))
 
 
 def at(*, microseconds: int) -> datetime:

@@ -191,11 +191,13 @@ class _Leaders:
     def add(self, *, entry: Entry, score: int) -> None:
         """Let an entry come, in the order of the run.
 
-        With `max_fill` the order alone decides who is served, else the score goes before it.
+        With `max_fill` the order alone decides who is served, else the score goes before it. Who is
+        served gets the slot with the entry that scores highest, whichever has the place.
         """
         alike = self._first.setdefault(0 if self._is_full else -score, {})
-        if len(alike) < LEADERS:
-            alike.setdefault(entry.requester, (score, entry))
+        known = alike.get(entry.requester)
+        if len(alike) < LEADERS if known is None else known[0] < score:
+            alike[entry.requester] = (score, entry)
 
     def found(self) -> list[tuple[int, Entry]]:
         """Return the first with their scores."""

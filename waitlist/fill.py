@@ -16,7 +16,7 @@ from django.db.models import OuterRef, QuerySet, Subquery, Sum
 from audit import events, locks, sql
 from audit.events import Actor
 from scheduling import slots
-from waitlist import candidates, matching
+from waitlist import candidates, matching, revisions
 from waitlist.fitting import Board, Id, Slot
 from waitlist.matching import Candidate, Choice
 from waitlist.models import Hold, Queue, WaitlistPolicy
@@ -50,12 +50,21 @@ class Offer(NamedTuple):
 
 
 def facilities(*, now: datetime) -> list[UUID]:
-    """Find the facilities where a pass may find something to do."""
-    opened = [one for (one,) in sql.run(app="waitlist", name="find_opened", params={"now": now})]
+    """Count what changed, and find the facilities where a pass may find something to do.
+
+    Locks queue.
+    """
+    opened = _find_opened(now=now)
+    if opened and revisions.count():
+        opened = _find_opened(now=now)  # where visitors may go, too
     if not opened:
         return []
     params = {"facilities": opened, "now": now}
     return [one for (one,) in sql.run(app="waitlist", name="find_fillable", params=params)]
+
+
+def _find_opened(*, now: datetime) -> list[UUID]:
+    return [one for (one,) in sql.run(app="waitlist", name="find_opened", params={"now": now})]
 
 
 def passes(*, facility_id: UUID, clock: Callable[[], datetime]) -> Iterator[Filled]:
@@ -63,18 +72,21 @@ def passes(*, facility_id: UUID, clock: Callable[[], datetime]) -> Iterator[Fill
 
     :raises Busy: if another pass is under way there.
     """
+    is_long = False
     while True:
-        filled = fill(facility_id=facility_id, now=clock())
+        filled = fill(facility_id=facility_id, now=clock(), is_long=is_long)
+        is_long = bool(filled.left)
         yield filled
         if not filled.left or not filled.offers + filled.fruitless:
             return
 
 
 @transaction.atomic
-def fill(*, facility_id: UUID, now: datetime) -> Filled:
+def fill(*, facility_id: UUID, now: datetime, is_long: bool = False) -> Filled:
     """Offer what is open at a facility to those who wait; nothing in quiet hours.
 
-    Locks provider, slot, entry.
+    Of a queue that the pass before found too long (`is_long`), only the slots that it can be held
+    against at once are locked. Locks provider, slot, entry.
 
     :raises Busy: if another pass is under way there.
     """
@@ -87,14 +99,19 @@ def fill(*, facility_id: UUID, now: datetime) -> Filled:
     seen = {
         "revision": policy.facility.queue.revision,
         "visitors_revision": policy.visitors_revision,
+        "supply_revision": policy.facility.queue.supply_revision,
     }
     opened = find_open(policy=policy, seen=seen, now=now)
     if not opened:
         _note_dry(policy=policy, seen=seen, now=now)
         return Filled()
-    slots.lock_many_for_claim(slot_ids=opened)
+    first = opened
+    if is_long:
+        few = _few(free=load_slots(slot_ids=opened, policy=policy), policy=policy)
+        first = [slot.id for slot in few]
+    slots.lock_many_for_claim(slot_ids=first)
     # Under the providers' locks no claim is made, so what is open and unclaimed now stays so.
-    free = load_slots(slot_ids=opened, policy=policy)
+    free = load_slots(slot_ids=first, policy=policy)
     board, choice, found = _choose(free=free, policy=policy, now=now)
     written = write(
         offers=offers(board=board, choice=choice, found=found),
@@ -104,10 +121,8 @@ def fill(*, facility_id: UUID, now: datetime) -> Filled:
         actor=events.SYSTEM,
         now=now,
     )
-    left = len(free) - len(board.slots)
+    left = len(opened) - len(first) + len(free) - len(board.slots)
     vain = board.all & ~choice.fitted
-    if vain and not left:  # else the next pass would come to the same slots
-        vain &= ~candidates.find_awaited(board=board, policy=policy, now=now)
     nobody = [slot.id for slot in board.slots if board.bit[slot.id] & vain]
     if nobody:
         sql.run(
@@ -115,7 +130,8 @@ def fill(*, facility_id: UUID, now: datetime) -> Filled:
             name="note_fruitless",
             params={**seen, "slots": sql.array(values=nobody), "now": now},
         )
-    if not (left or choice.pairs):
+    # What a claim hides is nothing to try: the end of the claim changes the queue.
+    if not (left or choice.pairs or find_open(policy=policy, seen=seen, now=now)):
         _note_dry(policy=policy, seen=seen, now=now)
     return Filled(len(written), len(nobody), len(choice.pairs) - len(written), left)
 
@@ -129,20 +145,23 @@ def _choose(
     """
     board = candidates.board(slots=free, policy=policy)
     reach = candidates.reach(policy=policy)
-    if len(free) <= reach:
-        found = candidates.walk(board=board, policy=policy, now=now)
-        return board, choose(board=board, found=found, policy=policy), found
-    found, first = candidates.find_first(
-        board=board, policy=policy, now=now, limit=candidates.HEAD * len(free)
-    )
+    limit = max(candidates.LEAST, candidates.HEAD * len(free))
+    found, first = candidates.find_first(board=board, policy=policy, now=now, limit=limit)
     choice = choose(board=board, found=found, policy=policy)
     top = None if candidates.is_full(policy=policy) else board.top
     if matching.is_final(choice=choice, slots=board.slots, candidates=found, first=first, top=top):
         return board, choice, found
-    if candidates.is_long(policy=policy):
-        return _choose(free=board.slots[:reach], policy=policy, now=now)
-    found = candidates.find(board=board, policy=policy, now=now)
+    if len(free) > reach and candidates.is_long(policy=policy):
+        return _choose(free=_few(free=free, policy=policy), policy=policy, now=now)
+    way = candidates.find if len(free) > reach else candidates.walk
+    found = way(board=board, policy=policy, now=now)
     return board, choose(board=board, found=found, policy=policy), found
+
+
+def _few(*, free: Sequence[Slot], policy: WaitlistPolicy) -> list[Slot]:
+    """Pick the slots that a long queue is held against first: no other stands in their way."""
+    by_start = sorted(free, key=lambda slot: (slot.start, slot.id))
+    return matching.find_sure(slots=by_start)[: candidates.reach(policy=policy)]
 
 
 def policies() -> QuerySet[Any]:
@@ -275,7 +294,7 @@ def quiet_until(*, policy: WaitlistPolicy, now: datetime) -> datetime | None:
 
 
 def _note_dry(*, policy: WaitlistPolicy, seen: dict[str, int], now: datetime) -> None:
-    """Note that a facility has no slot left to try, if so, so that the scan passes it by."""
+    """Note that a facility has no slot left to try, so that the scan passes it by."""
     sql.run(
         app="waitlist",
         name="note_dry",

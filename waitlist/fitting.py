@@ -125,15 +125,20 @@ class Board:
         """Return the scores that the entry reaches, best first, each with its slots."""
         if entry.excluded:
             return ()
-        levels = self._levels.get(entry.wish)
-        if levels is None:
-            levels = self._levels[entry.wish] = self._reach(entry.wish)
+        levels = self.levels(entry.wish)
         if entry.earliest is None and entry.latest is None and not bars:
             return levels
         left = self._from(entry.earliest) & self._until(entry.latest)
         for barred in (bars or {}).values():
             left &= ~barred
         return tuple((score, slots & left) for score, slots in levels if slots & left)
+
+    def levels(self, wish: Wish) -> tuple[Level, ...]:
+        """Return the scores that the wish alone allows, best first, each with its slots."""
+        levels = self._levels.get(wish)
+        if levels is None:
+            levels = self._levels[wish] = self._reach(wish)
+        return levels
 
     def rules(self, *, entry: Entry, bars: Bars) -> Iterator[tuple[str, int]]:
         """Give, rule by rule in the order of `RULES`, the slots that it leaves the entry."""

@@ -105,6 +105,20 @@ def reduce_overlaps(*, slots: Sequence[Slot], among: int) -> int:
     return kept
 
 
+def find_sure(*, slots: Sequence[Slot]) -> list[Slot]:
+    """Find the slots that stay, if somebody fits them, whatever else is fitted.
+
+    No other of their provider that overlaps them ends before they do.
+    """
+    sure: set[Id] = set()
+    busy_until: dict[Id, int] = {}
+    for slot in sorted(slots, key=lambda slot: (slot.end, slot.id)):
+        if busy_until.get(slot.provider, slot.start) <= slot.start:
+            sure.add(slot.id)
+        busy_until[slot.provider] = slot.end
+    return [slot for slot in slots if slot.id in sure]
+
+
 def best_score(*, candidates: Sequence[Candidate], slots: int) -> list[Pair]:
     """Take pairs by score, then the candidates' order, then the slots' order.
 

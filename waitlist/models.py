@@ -25,9 +25,10 @@ from scheduling.models import (
     Provider,
     Service,
     Slot,
+    TimeBlock,
     Versioned,
 )
-from waitlist import presets
+from waitlist import presets, revisions
 
 # The legal moves of each state machine, from `None` before birth, and a function that makes each.
 # They feed the triggers, the test matrix and docs/states.md.
@@ -58,14 +59,19 @@ MOVES: dict[str, dict[Move, str]] = {
     },
 }
 
-NAMED_SERVICE = Coalesce(
-    "service", Value(UUID(int=0), output_field=models.UUIDField()), output_field=models.UUIDField()
-)
+NONE = Value(UUID(int=0), output_field=models.UUIDField())
+NAMED_SERVICE = Coalesce("service", NONE, output_field=models.UUIDField())
+NAMED_PROVIDER = Coalesce("provider", NONE, output_field=models.UUIDField())
+# What many entries may have in common, so that a fill need look at one of them only.
+WISH = (NAMED_SERVICE, NAMED_PROVIDER, "provider_required", "preferred_days", "preferred_time")
 ACTIVE = Q(status__in=["waiting", "offered"])
 
 
 class QueuedFacility(Facility):
-    """A facility as the waitlist sees it: made with its queue and its kind's policy."""
+    """A facility as the waitlist sees it: made with its queue and its kind's policy.
+
+    Of what follows, the queues count what may let somebody fit, or a slot be offered.
+    """
 
     class Meta:
         proxy = True
@@ -77,16 +83,58 @@ class QueuedFacility(Facility):
                 operation=pgtrigger.Insert,
                 referencing=pgtrigger.Referencing(new="made"),  # type: ignore[no-untyped-call]
                 func=presets.OPEN_QUEUES,
-            )
+            ),
+            revisions.FACILITY,
         ]
+
+
+class CountedService(Service):
+    """A service as the waitlist sees it."""
+
+    class Meta:
+        proxy = True
+        triggers = [revisions.SERVICE]
+
+
+class CountedProvider(Provider):
+    """A provider as the waitlist sees them."""
+
+    class Meta:
+        proxy = True
+        triggers = [revisions.PROVIDER]
+
+
+class CountedBlock(TimeBlock):
+    """A block as the waitlist sees it."""
+
+    class Meta:
+        proxy = True
+        triggers = [revisions.BLOCK]
+
+
+class CountedSlot(Slot):
+    """A slot as the waitlist sees it."""
+
+    class Meta:
+        proxy = True
+        triggers = [revisions.SLOT]
+
+
+class CountedAppointment(Appointment):
+    """An appointment as the waitlist sees it."""
+
+    class Meta:
+        proxy = True
+        triggers = [revisions.APPOINTMENT]
 
 
 class Queue(models.Model):
     """The waitlist of one facility: the row that joins, caps, re-ranks and policies lock.
 
     `revision` counts what may let somebody fit who did not: join, edit, requeue, re-rank, policy.
-    `visitors_revision` counts those among them that concern an `any_facility` entry. They are
-    counters and not a time, because a transaction that began earlier may commit later.
+    `visitors_revision` counts those among them that concern an `any_facility` entry, and
+    `supply_revision` what may show an open slot that was hidden. They are counters and not a time,
+    because a transaction that began earlier may commit later.
     """
 
     facility = models.OneToOneField(
@@ -95,6 +143,7 @@ class Queue(models.Model):
     tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="+")
     revision = models.BigIntegerField(db_default=0)
     visitors_revision = models.BigIntegerField(db_default=0)
+    supply_revision = models.BigIntegerField(db_default=0)
     deactivated_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=models.functions.Now(), editable=False)
     updated_at = models.DateTimeField(db_default=models.functions.Now(), editable=False)
@@ -400,7 +449,7 @@ class WaitlistEntry(Versioned):
             ),
         ]
         indexes = [
-            # What a fill walks along, service by service; that some name none counts as one.
+            # What positions are told along, service by service; that some name none counts as one.
             models.Index(
                 "facility",
                 NAMED_SERVICE,
@@ -410,8 +459,21 @@ class WaitlistEntry(Versioned):
                 name="entry_queue",
                 condition=Q(status="waiting"),
             ),
+            # What a fill walks along, wish by wish.
             models.Index(
-                fields=["tenant", "joined_at", "id"],
+                "facility",
+                *WISH,
+                F("rank_key").desc(),
+                "joined_at",
+                "id",
+                name="entry_wish",
+                condition=Q(status="waiting"),
+            ),
+            models.Index(
+                "tenant",
+                *WISH,
+                "joined_at",
+                "id",
                 name="entry_visitors",
                 condition=Q(status="waiting", any_facility=True),
             ),
@@ -527,7 +589,11 @@ class Hold(TenantRow):
     taken_back = models.BooleanField(db_default=False, editable=False)
 
     class Meta:
-        triggers = [*triggers.state_machine(moves=MOVES["Hold"]), triggers.touch()]
+        triggers = [
+            *triggers.state_machine(moves=MOVES["Hold"]),
+            triggers.touch(),
+            revisions.HOLD,
+        ]
         constraints = [
             models.UniqueConstraint(
                 fields=["slot"], name="hold_slot_once", condition=Q(status="offered")
@@ -616,6 +682,7 @@ class DryPass(models.Model):
     until = models.DateTimeField(help_text="when to try again, if nothing changes")
     revision = models.BigIntegerField()
     visitors_revision = models.BigIntegerField()
+    supply_revision = models.BigIntegerField(db_default=0)
     created_at = models.DateTimeField(db_default=models.functions.Now(), editable=False)
     updated_at = models.DateTimeField(db_default=models.functions.Now(), editable=False)
 
@@ -625,6 +692,24 @@ class DryPass(models.Model):
 
     def __str__(self) -> str:
         return f"nothing to fill at {self.facility}"
+
+
+class Uncounted(TenantRow):
+    """What a queue's revisions go up by; written by triggers, counted by the next scan."""
+
+    facility = models.ForeignKey(
+        Facility, on_delete=models.PROTECT, related_name="+", db_index=False
+    )
+    revision = models.PositiveSmallIntegerField()
+    visitors_revision = models.PositiveSmallIntegerField()
+    supply_revision = models.PositiveSmallIntegerField()
+
+    class Meta:
+        verbose_name = "uncounted change"
+        triggers = [triggers.touch()]
+
+    def __str__(self) -> str:
+        return f"change at {self.facility}"
 
 
 class CircuitBreaker(TenantRow):

@@ -60,6 +60,7 @@ def apply(
     for name, value in changes.items():
         setattr(entry, name, _id(name=name, value=value) if name in IDS else value)
     _check_wishes(entry=entry, tenant_id=queue.tenant_id)
+    entry.preferred_days = sorted(set(entry.preferred_days))  # who wish alike wait in one line
     if entry.provider_id not in (None, wished):
         active = Provider.objects.filter(pk=entry.provider_id, is_active=True)
         if not active.exists():

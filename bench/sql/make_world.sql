@@ -78,8 +78,10 @@ SELECT
     CASE WHEN NOT is_plain AND pg_temp.pick('named', n, 10) > 0
         THEN pg_temp.id('service', f / 10 * 3 + pg_temp.pick('service', n, 3)) END,
     pg_temp.pick('any', n, 20) = 0 AND fits,
-    CASE CASE WHEN NOT is_plain THEN pg_temp.pick('days', n, 8) END
-        WHEN 0 THEN '{1,2}' WHEN 1 THEN '{3,4,5}' WHEN 2 THEN '{2}' ELSE '{}'
+    CASE
+        WHEN %(fit)s = 'lower' AND fits THEN '{6,7}'
+        WHEN is_plain THEN '{}'
+        ELSE CASE pg_temp.pick('days', n, 8) WHEN 0 THEN '{1,2}' WHEN 1 THEN '{3,4,5}' WHEN 2 THEN '{2}' ELSE '{}' END
     END::smallint[],
     CASE CASE WHEN NOT is_plain THEN pg_temp.pick('time', n, 8) END WHEN 0 THEN 'morning' WHEN 1 THEN 'afternoon' ELSE 'any' END,
     CASE WHEN NOT is_plain AND pg_temp.pick('earliest', n, 10) = 0 THEN %(now)s::timestamptz + interval '2 days' END,
@@ -95,12 +97,13 @@ CROSS JOIN generate_series(0, %(waiting)s - 1) AS n
 CROSS JOIN LATERAL (
     SELECT CASE %(fit)s
         WHEN 'all' THEN true
-        WHEN 'sparse' THEN n %% 1000 = 501
-        ELSE false
+        WHEN 'none' THEN false
+        ELSE n %% 1000 = 501
     END AS fits
 ) AS fit
--- Who fits as one of a thousand has no other wish, so that the best is as good in any queue.
-CROSS JOIN LATERAL (SELECT %(fit)s = 'sparse' AND fits AS is_plain) AS plain
+-- Who fits as one of a thousand has no other wish, so that the best is as good in any queue; or only
+-- the weekend, on which a first slot is not.
+CROSS JOIN LATERAL (SELECT %(fit)s <> 'all' AND fits AS is_plain) AS plain
 CROSS JOIN LATERAL (
     SELECT
         %(now)s::timestamptz - pg_temp.pick('joined', n, 5000000) * interval '1 second' AS joined_at,
@@ -140,6 +143,18 @@ JOIN scheduling_slot AS slot ON slot.id = pg_temp.id('booked', f * 10000000 + n)
 
 UPDATE scheduling_slot SET status = 'booked'
 WHERE id IN (SELECT slot_id FROM scheduling_appointment);
+
+-- Open slots of the fifth that these hide, and that people wait for who fit nothing else.
+INSERT INTO scheduling_slot (
+    id, tenant_id, facility_id, provider_id, period, status, superseded, created_at, updated_at
+)
+SELECT
+    pg_temp.id('hidden', f * 1000000 + n), booked.tenant_id, booked.facility_id, booked.provider_id,
+    tstzrange(lower(booked.period), lower(booked.period) + interval '30 minutes'), 'open', false,
+    statement_timestamp() - interval '1 hour', statement_timestamp() - interval '1 hour'
+FROM generate_series(0::bigint, %(facilities)s - 1) AS f
+CROSS JOIN generate_series(0, %(hidden)s - 1) AS n
+JOIN scheduling_slot AS booked ON booked.id = pg_temp.id('booked', f * 10000000 + n);
 
 INSERT INTO waitlist_hold (
     tenant_id, facility_id, entry_id, slot_id, patient_id, period, status, score, source, offered_at,

@@ -23,7 +23,15 @@ from scheduling import appointments
 from scheduling.models import Appointment, Facility, Patient, Provider, Service, Slot
 from tests import factories, venues
 from waitlist import entries, invites
-from waitlist.models import CircuitBreaker, DailyMetric, DryPass, Fruitless, Hold, WaitlistEntry
+from waitlist.models import (
+    CircuitBreaker,
+    DailyMetric,
+    DryPass,
+    Fruitless,
+    Hold,
+    Uncounted,
+    WaitlistEntry,
+)
 
 OWN = ("audit", "accounts", "scheduling", "availability", "waitlist", "notifications")
 #: Every table that has pages.
@@ -113,6 +121,7 @@ def grow(*, seed: Seed, name: str) -> None:
         tenant=tenant, slot=seed.open_slot, tried_at=now, revision=1, visitors_revision=1
     )
     DryPass.objects.create(**common, tried_at=now, until=now, revision=1, visitors_revision=1)
+    Uncounted.objects.create(**common, revision=1, visitors_revision=0, supply_revision=0)
     DailyMetric.objects.create(
         **common, day=now.date(), queue_depth=1, offers=1, promotions=0, expired=0, cancelled=0,
         slots_freed=0, slots_refilled=0,

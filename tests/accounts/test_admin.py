@@ -37,7 +37,7 @@ from scheduling.models import (
 from tests import factories
 from tests.accounts.pages import act, send, url
 from tests.accounts.seeds import MODELS, OWN, Seed, grow, plant
-from waitlist.models import CircuitBreaker, Hold, WaitlistEntry
+from waitlist.models import CircuitBreaker, Hold, Uncounted, WaitlistEntry
 
 pytestmark = pytest.mark.django_db
 
@@ -49,6 +49,7 @@ ADDED_BY_ADMINS = ADDED_BY_STAFF | {Membership, Template, ChannelSwitch, Webhook
 ADDED = ADDED_BY_ADMINS | {Tenant, User}
 OPERATED: set[type[Model]] = {
     Tenant, User, IdempotencyKey, JobRun, EventSeq, Unrelayed, StreamCursor, InboundMessage,
+    Uncounted,
 }  # fmt: skip
 
 

@@ -128,6 +128,14 @@ def test_values_that_are_not_valid_are_named(staff: Api, body: Any, fields: list
 
 
 @pytest.mark.django_db
+def test_a_value_of_another_kind_is_told_what_is_wanted(staff: Api) -> None:
+    response = staff.post("services/", {**SERVICE, "duration": "30"}, format="json")
+    [error] = problem(response, 400, "invalid")["errors"]
+    assert (error["field"], error["code"]) == ("duration", "type")
+    assert error["detail"] == "Give a duration, such as PT30M."
+
+
+@pytest.mark.django_db
 @pytest.mark.parametrize("sort", ["", ",", "name,", ",name", "colour", "name,colour"])
 def test_a_sort_that_says_nothing_or_too_much_is_refused(staff: Api, sort: str) -> None:
     response = staff.get("services/", {"sort": sort})

@@ -7,7 +7,6 @@ from datetime import timedelta
 from functools import partial
 from inspect import signature
 from typing import Any
-from uuid import UUID
 
 import pytest
 from django.db import connection
@@ -18,7 +17,7 @@ from bench import worlds
 from bench.worlds import NOW
 from notifications import relay
 from scheduling import appointments, blocks
-from scheduling.models import Appointment, Facility, Patient, Slot
+from scheduling.models import Appointment, Facility, Patient, Service, Slot
 from tests import venues
 from tests.waitlist import asking
 from waitlist import breakers, candidates, cascades, entries, fill, holds, ranking
@@ -94,8 +93,6 @@ def policy(db: None) -> WaitlistPolicy:
     with connection.cursor() as cursor:
         cursor.execute(PAST)
         cursor.execute("ANALYZE")
-        # As on a disk that reads anywhere as fast as in a row.
-        cursor.execute("SET LOCAL random_page_cost = 1.1")
     facility = Facility.objects.order_by("pk")[7]
     return WaitlistPolicy.objects.select_related("facility__queue").get(facility=facility)
 
@@ -134,20 +131,19 @@ def _params(policy: WaitlistPolicy) -> dict[str, Any]:
         "last": NOW + policy.look_ahead,
         "revision": 0,
         "visitors_revision": 0,
+        "supply_revision": 0,
         "slots": sql.array(values=slots),
         "entries": sql.array(values=entries),
         "claimable": True,
         "timezone": "Europe/London",
         "limit": 40,
-        "services": sql.array(values=[]),
-        "unnamed": True,
-        "provider": slot.provider,
+        "services": sql.array(values=[candidates.NONE]),
+        "providers": sql.array(values=[slot.provider]),
+        "required": sql.array(values=[False]),
+        "days": ["12"],
+        "times": sql.array(values=["any"]),
         "start": candidates.at(microseconds=slot.start),
         "end": candidates.at(microseconds=slot.end),
-        "weekday": 2,
-        "part_of_day": "morning",
-        "provider_matches": True,
-        "days_match": True,
         "versions": sql.array(values=[1] * 40),
         "scores": sql.array(values=[100] * 40),
         "deadlines": sql.array(values=[NOW.isoformat()] * 40),
@@ -162,18 +158,21 @@ WHOLE: dict[str, Any] = {"entries": None, "limit": None}
 
 #: Statement, parameters that differ, and indexes by which it runs.
 PLANS: list[tuple[str, dict[str, Any], set[str]]] = [
+    ("count_revisions", {}, set()),
     ("find_opened", {}, {"slot_open_changed"}),
     ("find_fillable", {}, {"entry_facility", "entry_visitors"}),
     ("find_open_slots", {}, {"slot_open"}),
     ("load_slots", {}, {"scheduling_slot_pkey", "slot_provider_claimed_once"}),
-    ("first_entries", {}, {"entry_status_priority"}),
+    ("find_kin", FIRST, {"entry_status_priority"}),
+    ("find_kin", {}, {"waitlist_waitlistentry_pkey"}),
     ("count_waiting", WHOLE, {"entry_visitors"}),
     ("load_entries", {}, set()),
     ("load_entries", FIRST, {"entry_status_priority"}),
     ("load_entries", WHOLE, {"entry_visitors"}),
     ("find_bars", {}, {"hold_slot"}),
     ("find_bars", WHOLE, {"hold_slot", "entry_visitors"}),
-    ("walk_queue", {}, {"entry_status_priority"}),
+    ("find_wishes", {}, {"entry_wish", "entry_visitors"}),
+    ("walk_queue", {}, {"entry_wish"}),
     ("walk_visitors", {}, {"entry_visitors"}),
     ("note_dry", {}, {"slot_open"}),
     ("note_fruitless", {}, {"scheduling_slot_pkey"}),
@@ -190,24 +189,40 @@ def test_no_statement_of_a_fill_reads_a_long_table_whole(policy: WaitlistPolicy)
 
 
 @pytest.mark.django_db
-def test_a_walk_reads_no_further_than_to_the_first_who_fits() -> None:
-    """Also where nobody who waits for one of the slot's services fits it."""
-    worlds.make(facilities=1, slots=1, waiting=20_000, fit="sparse")
+@pytest.mark.parametrize("rare", ["provider", "day", "service"])
+def test_a_walk_reads_few_of_those_whose_wishes_the_slot_does_not_meet(rare: str) -> None:
+    """Nobody else takes this provider, wants another day at that, or waits for this service."""
+    fits = {"provider": "sparse", "day": "lower", "service": "all"}
+    worlds.make(facilities=1, slots=1, waiting=20_000, fit=fits[rare])
     policy = WaitlistPolicy.objects.select_related("facility__queue").get()
+    if rare == "service":
+        this, other, _ = Service.objects.order_by("pk")
+        waiting = WaitlistEntry.objects.filter(provider=None, earliest=None, latest=None)
+        [last] = waiting.filter(preferred_days=[], preferred_time="any").order_by("rank_key")[:1]
+        WaitlistEntry.objects.update(service=other)
+        WaitlistEntry.objects.filter(pk=last.pk).update(service=this)
+        Slot.objects.update(service=this)
+        with connection.cursor() as cursor:
+            cursor.execute("ANALYZE")
     slots = [str(id) for id in Slot.objects.filter(status="open").values_list("pk", flat=True)]
     board = candidates.board(slots=fill.load_slots(slot_ids=slots, policy=policy), policy=policy)
-    order = list(WaitlistEntry.objects.order_by("-rank_key", "joined_at", "id").values_list("pk"))
-    [first] = candidates.walk(board=board, policy=policy, now=NOW)
-    place = order.index((UUID(first.entry),))
-    services = sql.array(values=filter(None, board.services(board.slots[0])))
-    params = {**_params(policy), "limit": 1, "services": services}
-    with connection.cursor() as cursor:
-        walk = sql.text(app="waitlist", name="walk_queue")
-        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {walk}", params)
-        [[[plan]]] = cursor.fetchall()
-    nodes = list(_nodes(plan["Plan"]))
-    assert [node["Node Type"] for node in nodes] == ["Limit", "Subquery Scan", "Index Scan"]
-    assert nodes[-1]["Actual Rows"] == place + 1 < 5_000
+    rows: list[int] = []
+
+    def count(execute: Any, statement: str, params: Any, *args: Any) -> Any:
+        if statement.startswith("-- "):
+            with connection.cursor() as cursor:
+                cursor.cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", params)
+                [[[plan]]] = cursor.cursor.fetchall()
+            for node in _nodes(plan["Plan"]):
+                if node.get("Relation Name") == "waitlist_waitlistentry":
+                    read = node["Actual Rows"] + node.get("Rows Removed by Filter", 0)
+                    rows.append(round(read * node["Actual Loops"]))
+        return execute(statement, params, *args)
+
+    with connection.execute_wrapper(count):
+        found = candidates.walk(board=board, policy=policy, now=NOW)
+    assert {one.levels[0][0] for one in found} == {90 if rare == "day" else 100}
+    assert 0 < sum(rows) < 1_000
 
 
 def _used(work: Callable[[], object]) -> set[str]:

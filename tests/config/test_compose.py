@@ -7,6 +7,8 @@ import pytest
 import yaml
 from django.conf import settings
 
+from config.embedded import postgres
+
 # Of a developer's machine; of compose itself; and what is right as it is behind its proxy.
 ELSEWHERE = {
     "BACKFILL_VAR", "DEBUG",
@@ -42,3 +44,8 @@ def test_kafka_is_one_node_that_nothing_waits_for(services: dict[str, Any]) -> N
     assert f"kafka:{told['KAFKA_LOG_DIRS']}" in kafka["volumes"]
     for name, service in services.items():
         assert "kafka" not in service.get("depends_on", {}), name
+
+
+def test_postgres_plans_as_the_embedded_one_does(services: dict[str, Any]) -> None:
+    given = f"random_page_cost={postgres.SETTINGS['random_page_cost']}"
+    assert services["postgres"]["command"] == ["postgres", "-c", given]

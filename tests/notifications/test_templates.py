@@ -46,9 +46,13 @@ def _render(message: Message) -> Content:
 def _own(clinic: World, body: str, **fields: object) -> None:
     given = {
         "tenant_id": clinic.tenant.pk, "kind": "waitlist.hold_offered", "channel": "email",
-        "language": "en", "subject": "Own", "body": body, **fields,
+        "language": "en", "subject": "Own", "body": body and f"{body}\n{{offer_url}}", **fields,
     }  # fmt: skip
     templates.add(**given)  # type: ignore[arg-type]
+
+
+def _said(message: Message) -> str:
+    return _render(message).body.splitlines()[0]
 
 
 # What is shipped
@@ -84,7 +88,8 @@ def test_no_two_languages_say_the_same() -> None:
 def test_every_placeholder_has_a_value(clinic: World) -> None:
     message = _offered(clinic)
     _own(clinic, "\n".join(f"{name}={{{name}}}" for name in VALUES))
-    said = dict(line.split("=", 1) for line in _render(message).body.splitlines())
+    *lines, _ = _render(message).body.splitlines()
+    said = dict(line.split("=", 1) for line in lines)
     assert said["offer_url"].startswith("http://localhost:8000/api/v1/offers/")
     assert said["nudge_url"].startswith("http://localhost:8000/api/v1/nudges/")
     assert {name: value for name, value in said.items() if not name.endswith("_url")} == {
@@ -109,7 +114,7 @@ def test_other_spellings_of_placeholders_are_understood(clinic: World) -> None:
     message = _offered(clinic)
     assert {"patientName", "slotTime", "minutesToRespond"} <= set(ALIASES)
     _own(clinic, "{patientName} {facilityName}")
-    assert _render(message).body == "Ada Byron City Clinic"
+    assert _said(message) == "Ada Byron City Clinic"
 
 
 @pytest.mark.django_db
@@ -143,7 +148,7 @@ def test_a_value_that_looks_like_a_placeholder_is_not_one(clinic: World) -> None
     assert patient is not None
     type(patient).objects.update(name="{offer_url}")
     _own(clinic, "{patient_name}")
-    assert _render(message).body == "{offer_url}"
+    assert _said(message) == "{offer_url}"
 
 
 # Whose text
@@ -157,9 +162,9 @@ def test_a_facilitys_text_goes_before_its_tenants_and_that_before_what_is_shippe
     assert "A time is free at City Clinic" in _render(message).body
     _own(clinic, "tenant's")
     _own(clinic, "neighbour's", facility_id=clinic.neighbour().facility.pk)
-    assert _render(message).body == "tenant's"
+    assert _said(message) == "tenant's"
     _own(clinic, "facility's", facility_id=clinic.facility.pk)
-    assert _render(message).body == "facility's"
+    assert _said(message) == "facility's"
 
 
 @pytest.mark.django_db
@@ -202,6 +207,29 @@ def test_a_text_with_a_fault_is_refused_and_the_fault_named(
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("kind", "channel", "missing"),
+    [
+        ("waitlist.hold_offered", "email", "{offer_url}"),
+        ("waitlist.hold_offered", "sms", None),
+        ("waitlist.still_interested", "sms", "{nudge_url}"),
+        ("waitlist.joined", "email", None),
+    ],
+)
+def test_a_text_by_which_nobody_could_answer_is_refused(
+    kind: str, channel: str, missing: str | None
+) -> None:
+    subject = "Own" if channel == "email" else ""
+    given = {"kind": kind, "channel": channel, "subject": subject, "body": "Hi {patient_name}"}
+    if missing is None:
+        templates.check(**given)
+        return
+    with pytest.raises(ValidationError) as refused:
+        templates.check(**given)
+    assert refused.value.message_dict == {"body": [f"Nobody could answer without {missing}."]}
+
+
+@pytest.mark.django_db
 def test_a_text_is_there_once_and_a_facility_is_the_tenants(clinic: World) -> None:
     _own(clinic, "x")
     with pytest.raises(ValidationError):
@@ -218,7 +246,7 @@ def test_a_text_is_changed_and_removed(clinic: World) -> None:
         templates.change(template_id=template.pk, changes={"body": "{nobody}"})
     with pytest.raises(ValidationError):
         templates.change(template_id=template.pk, changes={"kind": "waitlist.joined"})
-    assert templates.change(template_id=template.pk, changes={"body": "y"}).version == 2
+    assert templates.change(template_id=template.pk, changes={"body": "y {offerUrl}"}).version == 2
     templates.remove(template_id=template.pk)
     assert not Template.objects.exists()
 

@@ -1,7 +1,7 @@
 """Races of fills: two facilities at once that share a provider, a patient or a visitor."""
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from uuid import UUID
 
@@ -301,37 +301,61 @@ def test_a_pass_that_noted_a_later_state_of_the_queue_would_miss_who_just_joined
 
 
 def test_a_dry_pass_that_noted_a_later_state_of_the_queue_would_be_passed_by() -> None:
-    stored, later = r"%\(revision\)s, %\(visitors_revision\)s\nFROM", LATER.format("policy")
-    put = f"{later}, %(visitors_revision)s\nFROM"
+    stored, later = r"    %\(revision\)s, %\(visitors_revision\)s", LATER.format("policy")
+    put = f"    {later}, %(visitors_revision)s"
     with sabotage.statement("note_dry", without=stored, put=put):
         assert set(join_wherever()) == {(False, 1), (True, 1)}
 
 
-def free_late(place: Facility) -> list[UUID]:
-    """Let a slot become free before a dry pass and be seen after it; say where the scan goes."""
-    theirs = scene.book(place=scene.slot(at=place))
+def open_late(place: Facility) -> list[UUID]:
+    """Let a slot be made before a dry pass and be seen after it; say where the scan goes."""
     scene.wait(at=place)
-    scene.fill_at(place)()
-
-    def cancel() -> object:
-        return appointments.cancel(
-            appointment_id=theirs.pk, reason="moved", actor=events.SYSTEM, now=scene.NOW
-        )
-
-    freeing = race.held_back(cancel)
-    outcomes = race.overtake(freeing, scene.fill_at(place), before=race.COMMIT)
+    outcomes = race.overtake(
+        race.held_back(lambda: scene.slot(at=place)), scene.fill_at(place), before=race.COMMIT
+    )
     assert [outcome.value for outcome in outcomes[1:]] == [fill.Filled()]
     assert DryPass.objects.count() == 1
     assert Slot.objects.get().updated_at < DryPass.objects.get().updated_at
     return fill.facilities(now=scene.NOW)
 
 
-def test_a_slot_freed_before_a_dry_pass_and_seen_after_it_is_filled() -> None:
+def test_a_slot_made_before_a_dry_pass_and_seen_after_it_is_filled() -> None:
     place = scene.clinic()
-    assert free_late(place) == [place.pk]
+    assert open_late(place) == [place.pk]
     assert scene.fill_at(place)().offers == 1
 
 
 def test_without_its_five_minutes_the_scan_would_pass_it_by() -> None:
     with sabotage.statement("find_opened", without="- interval '5 minutes'"):
-        assert free_late(scene.clinic()) == []
+        assert open_late(scene.clinic()) == []
+
+
+def show_late(*, tells: bool) -> tuple[list[UUID], Facility]:
+    """End a claim after a pass looked at what it hides elsewhere; say where the scan goes."""
+    place, there = two_clinics()
+    both = scene.provider(place, there)
+    theirs = scene.book(place=scene.slot(at=place, by=both))
+    scene.slot(at=there, by=both)
+    scene.wait(at=there)
+    with pgtrigger.ignore("scheduling.Slot:touch"):
+        Slot.objects.update(updated_at=Now() - timedelta(hours=1))
+
+    def cancel() -> None:
+        with nullcontext() if tells else pgtrigger.ignore("waitlist.CountedSlot:revise"):
+            appointments.cancel(
+                appointment_id=theirs.pk, reason="moved", actor=events.SYSTEM, now=scene.NOW
+            )
+
+    outcomes = race.overtake(race.held_back(cancel), scene.fill_at(there), before=race.COMMIT)
+    assert [outcome.value for outcome in outcomes] == [None, fill.Filled()]
+    return fill.facilities(now=scene.NOW), there
+
+
+def test_a_claim_that_ends_while_a_pass_is_under_way_shows_what_it_hid() -> None:
+    found, there = show_late(tells=True)
+    assert found == [there.pk]
+    assert scene.fill_at(there)().offers == 1
+
+
+def test_a_claim_whose_end_nobody_told_of_would_hide_it_for_a_day() -> None:
+    assert show_late(tells=False)[0] == []

@@ -83,6 +83,10 @@ def test_an_unknown_patient_is_named(clinic: World) -> None:
     assert str(wrong) in str(refused)
 
 
+def test_the_same_days_are_the_same_wish_however_they_are_named(clinic: World) -> None:
+    assert clinic.join(preferred_days=[5, 1, 5]).preferred_days == [1, 5]
+
+
 def test_another_tenants_patient_is_not_found(clinic: World) -> None:
     stranger = worlds.build().patient()
     refused = _refusal(clinic, patient_id=stranger.pk)

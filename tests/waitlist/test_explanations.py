@@ -184,15 +184,14 @@ def test_who_waits_twice_leads_once_with_the_entry_that_gets_it(
 ) -> None:
     clinic.change(matching=matching)
     slot, patient = clinic.slot(), clinic.patient()
-    first = clinic.join(patient=patient, at=NOW - 9 * DAY, preferred_days=[1])
+    clinic.join(patient=patient, at=NOW - 9 * DAY, preferred_days=[1])
     best = clinic.join(patient=patient, at=NOW - DAY, provider_id=clinic.provider.pk)
     between = clinic.join(at=NOW - 2 * DAY, preferred_days=[1])
-    mine = first if matching == "max_fill" else best
-    assert [(one.rank, one.entry) for one in _leaders(slot)] == [
-        (1, str(mine.pk)), (2, str(between.pk))
+    assert [(one.rank, one.score, one.entry) for one in _leaders(slot)] == [
+        (1, 100, str(best.pk)), (2, 90, str(between.pk))
     ]  # fmt: skip
     clinic.fill()
-    assert worlds.offered() == {(slot.pk, mine.pk)}
+    assert worlds.offered() == {(slot.pk, best.pk)}
 
 
 def test_the_first_ten_are_named_however_many_entries_they_have(clinic: World) -> None:

@@ -9,6 +9,7 @@ import pytest
 from django.db.models.functions import Now
 
 from scheduling import appointments
+from scheduling import slots as places
 from scheduling.models import Provider, Slot
 from tests import factories
 from tests.audit import elsewhere
@@ -499,38 +500,6 @@ def test_a_slot_that_comes_near_ends_a_dry_spell(dry: World) -> None:
     assert fill.facilities(now=NOW + HOUR) == [dry.facility.pk]
 
 
-def test_a_slot_hidden_by_a_claim_is_not_forgotten(clinic: World) -> None:
-    """It may be free again without changing itself."""
-    slot = clinic.slot(at=NOW + 2 * DAY)
-    clinic.reserve(slot=clinic.slot(at=NOW + 2 * DAY, minutes=60))
-    clinic.join(latest=NOW + HOUR)
-    assert clinic.fill() == fill.Filled()
-    _age()
-    assert fill.facilities(now=NOW) == [clinic.facility.pk]
-    assert slot.status == "open"
-
-
-def test_what_somebody_is_only_too_busy_for_is_tried_again(clinic: World) -> None:
-    """What ends a patient's appointment elsewhere tells no queue of it."""
-    slot, entry = clinic.slot(), clinic.join()
-    colleague = factories.ProviderFactory.create(tenant=clinic.tenant, facilities=[clinic.facility])
-    appointment = clinic.book(slot=clinic.slot(provider=colleague), patient=entry.patient)
-    assert clinic.fill() == fill.Filled()
-    _age()
-    assert fill.facilities(now=NOW) == [clinic.facility.pk]
-    appointments.cancel(appointment_id=appointment.pk, reason="moved", actor=STAFF, now=NOW)
-    clinic.fill()
-    assert (slot.pk, entry.pk) in worlds.offered()
-
-
-def test_what_the_busy_would_not_fit_either_is_set_aside(clinic: World) -> None:
-    entry = clinic.join(latest=NOW + HOUR)
-    colleague = factories.ProviderFactory.create(tenant=clinic.tenant, facilities=[clinic.facility])
-    clinic.book(slot=clinic.slot(provider=colleague), patient=entry.patient)
-    clinic.slot()
-    assert clinic.fill() == fill.Filled(fruitless=1)
-
-
 def test_each_slot_is_tried_again_a_day_after_it_was_though_others_were_later(
     clinic: World,
 ) -> None:
@@ -547,22 +516,114 @@ def test_each_slot_is_tried_again_a_day_after_it_was_though_others_were_later(
 # Long queues
 
 
-@pytest.mark.parametrize("matching", ["best_score", "max_fill"])
-def test_a_long_queue_is_walked_a_few_slots_at_a_time(
-    clinic: World, monkeypatch: pytest.MonkeyPatch, matching: str
-) -> None:
+@pytest.fixture
+def kept_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if the first of each queue were all kept from the slots: who comes after is looked at."""
+    monkeypatch.setattr(candidates, "HEAD", 0)
+    monkeypatch.setattr(candidates, "LEAST", 0)
+
+
+@pytest.fixture
+def long(monkeypatch: pytest.MonkeyPatch, kept_away: None) -> None:
+    """As if more than three were too many to be loaded whole."""
     monkeypatch.setattr(candidates, "WHOLE", 3)
-    monkeypatch.setattr(candidates, "HEAD", 0)  # as if the first were all kept away
+
+
+def _passes(world: World) -> list[fill.Filled]:
+    return list(fill.passes(facility_id=world.facility.pk, clock=lambda: NOW))
+
+
+@pytest.mark.usefixtures("long")
+@pytest.mark.parametrize("matching", ["best_score", "max_fill"])
+def test_a_long_queue_is_walked_a_few_slots_at_a_time(clinic: World, matching: str) -> None:
     clinic.change(matching=matching)
     slots = [clinic.slot(at=NOW + DAY + n * HOUR) for n in range(6)]
     waiting = [clinic.join(at=NOW - timedelta(hours=20 - n)) for n in range(9)]
-    passes = list(fill.passes(facility_id=clinic.facility.pk, clock=lambda: NOW))
+    passes = _passes(clinic)
     reach = 1 if matching == "max_fill" else 4
     assert [passed.offers for passed in passes][:1] == [reach]
     assert passes[-1].left == 0
     assert worlds.offered() == {
         (slot.pk, entry.pk) for slot, entry in zip(slots, waiting, strict=False)
     }
+
+
+@pytest.mark.usefixtures("long")
+def test_only_the_first_of_the_passes_along_a_long_queue_locks_all_slots(
+    clinic: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locked: list[int] = []
+    lock = places.lock_many_for_claim
+
+    def count(*, slot_ids: Any) -> None:
+        locked.append(len(slot_ids))
+        lock(slot_ids=slot_ids)
+
+    monkeypatch.setattr(places, "lock_many_for_claim", count)
+    for n in range(10):
+        clinic.slot(at=NOW + DAY + n * HOUR)
+        clinic.join()
+    assert [passed.left for passed in _passes(clinic)] == [6, 2, 0]
+    assert locked == [10, 4, 2]
+
+
+@pytest.mark.usefixtures("long")
+@pytest.mark.parametrize("matching", ["best_score", "max_fill"])
+def test_a_long_slot_stands_in_no_other_ones_way_in_a_long_queue(
+    clinic: World, monkeypatch: pytest.MonkeyPatch, matching: str
+) -> None:
+    monkeypatch.setattr(candidates, "WALKED", 1)
+    clinic.change(matching=matching)
+    clinic.slot(at=NOW + DAY, minutes=180)
+    short = {clinic.slot(at=NOW + DAY + n * 30 * MINUTE).pk for n in range(1, 5)}
+    for _ in range(6):
+        clinic.join()
+    assert sum(passed.offers for passed in _passes(clinic)) == 4
+    assert set(_offers()) == short
+
+
+@pytest.mark.usefixtures("long")
+def test_a_slot_nobody_fits_stands_in_no_other_ones_way_in_a_long_queue(clinic: World) -> None:
+    """Nor does it let one pass that the other goes before."""
+    other = factories.ServiceFactory.create(tenant=clinic.tenant)
+    unfit = clinic.slot(service=other)
+    fit = clinic.slot(at=NOW + DAY + 15 * MINUTE)
+    clinic.slot(at=NOW + DAY + 30 * MINUTE)
+    later = [clinic.slot(at=NOW + 2 * DAY + n * HOUR) for n in range(3)]
+    for _ in range(9):
+        clinic.join()
+    _passes(clinic)
+    assert set(_offers()) == {fit.pk, *(slot.pk for slot in later)}
+    assert list(Fruitless.objects.values_list("slot", flat=True)) == [unfit.pk]
+
+
+@pytest.mark.usefixtures("long")
+def test_who_would_go_anywhere_counts_once_where_they_wait(clinic: World) -> None:
+    policy = fill.policies().get(facility=clinic.facility.pk)
+    for _ in range(3):
+        clinic.join(any_facility=True)
+    assert not candidates.is_long(policy=policy)
+    clinic.neighbour().join(service_id=None, any_facility=True)
+    assert candidates.is_long(policy=policy)
+
+
+@pytest.mark.usefixtures("kept_away")
+@pytest.mark.parametrize("slots", [1, 2])
+def test_who_waits_twice_is_offered_what_fits_best_under_max_fill(
+    clinic: World, slots: int
+) -> None:
+    """However many slots there are: the entry that came first has only the place."""
+    clinic.change(matching="max_fill")
+    patient, other = clinic.patient(), factories.ServiceFactory.create(tenant=clinic.tenant)
+    clinic.join(patient=patient, at=NOW - 9 * DAY, preferred_days=[1])
+    best = clinic.join(patient=patient, at=NOW - DAY, provider_id=clinic.provider.pk)
+    clinic.join(at=NOW - 2 * DAY)
+    slot = clinic.slot()
+    for _ in range(slots - 1):
+        clinic.slot(at=NOW + 2 * DAY, service=other)
+    clinic.fill()
+    assert worlds.offered() == {(slot.pk, best.pk)}
+    assert Hold.objects.get().score == 100
 
 
 def test_who_fits_only_as_a_visitor_has_the_place_of_a_visitor(clinic: World) -> None:
@@ -583,6 +644,7 @@ def test_who_fits_only_as_a_visitor_has_the_place_of_a_visitor(clinic: World) ->
     assert late.pk not in people
 
 
+@pytest.mark.usefixtures("kept_away")
 def test_a_walk_looks_past_those_who_are_kept_away(clinic: World) -> None:
     """Of nine who may, eight are busy or were asked before."""
     slot = clinic.slot()

@@ -86,6 +86,16 @@ def test_what_stays_does_not_depend_on_the_order(slots: list[Slot], seed: Any) -
     assert set(_kept(slots, among)) == set(_kept(shuffled, among))
 
 
+@settings(max_examples=150, deadline=None)
+@given(slots=_slots(), data=st.data())
+def test_what_is_sure_stays_whatever_else_is_fitted(slots: list[Slot], data: st.DataObject) -> None:
+    sure = set(matching.find_sure(slots=slots))
+    assert bool(sure) == bool(slots)
+    among = data.draw(st.integers(0, (1 << len(slots)) - 1))
+    fitted = {slots[n] for n in matching.bits(slots=among)}
+    assert sure & fitted <= set(_kept(slots, among))
+
+
 # Choices, against brute force
 
 SCORES = (50, 60, 70, 100)
@@ -425,7 +435,8 @@ def test_a_pass_offers_what_brute_force_offers(
     random: Random,
 ) -> None:
     """All pairs are tried there; the pass may walk to each slot's first requesters instead."""
-    with transaction.atomic(), mock.patch.object(candidates, "WALKED", 6 if walks else 0):
+    few: dict[str, Any] = {"WALKED": 6, "HEAD": 0, "LEAST": 0} if walks else {"WALKED": 0}
+    with transaction.atomic(), mock.patch.multiple(candidates, **few):
         provider, location, service, days = policy["weights"]
         type(clinic.policy).objects.filter(facility=clinic.facility).update(
             min_match_score=policy["min_match_score"],

@@ -13,7 +13,7 @@ from audit import clock
 from audit.columns import label, link, moment
 from audit.events import Actor
 from audit.filters import DayFilter
-from audit.pages import Answer, FunctionForm, Rows, action, actor, arguments
+from audit.pages import Admin, Answer, FunctionForm, Rows, action, actor, arguments
 from scheduling.admin import FACILITY
 from scheduling.models import Facility
 from waitlist import breakers, policies, presets
@@ -23,6 +23,7 @@ from waitlist.models import (
     DryPass,
     Fruitless,
     Queue,
+    Uncounted,
     WaitlistPolicy,
 )
 
@@ -176,6 +177,16 @@ class DryPassAdmin(TenantAdmin):
 
     def get_queryset(self, request: HttpRequest) -> Rows:
         return super().get_queryset(request).exclude(facility__kind=Facility.Kind.VENUE)
+
+
+@admin.register(Uncounted)
+class UncountedAdmin(Admin):
+    """Changes that the next scan counts; not for tenants: a venue's would tell who waits."""
+
+    list_display = (link(field="facility"), moment(field="created_at"))
+    fields = (link(field="facility"), "created_at", "revision", "visitors_revision",
+              "supply_revision")  # fmt: skip
+    list_select_related = ("facility",)
 
 
 @admin.register(DailyMetric)

@@ -6,5 +6,6 @@ FROM (
     UNION ALL
     SELECT FROM waitlist_waitlistentry
     WHERE tenant_id = %(tenant)s AND any_facility AND status = 'waiting'
+        AND facility_id <> %(facility)s
     LIMIT %(limit)s
 ) AS waiting

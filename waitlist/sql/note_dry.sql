@@ -1,7 +1,9 @@
--- Note that a facility's open slots were all tried in vain, if so: `find_opened` passes it by until its
--- queue changes, a slot opens or comes near, or a day has gone. Locks the note, which nobody else does
--- while the facility is being filled.
-INSERT INTO waitlist_drypass (facility_id, tenant_id, tried_at, until, revision, visitors_revision)
+-- Note that a pass left no slot to try at a facility: `find_opened` passes it by until its queue changes,
+-- a slot opens or comes near, or a day has gone. Locks the note, which nobody else does while the
+-- facility is being filled.
+INSERT INTO waitlist_drypass (
+    facility_id, tenant_id, tried_at, until, revision, visitors_revision, supply_revision
+)
 SELECT
     policy.facility_id, policy.tenant_id, %(now)s,
     -- A day after the oldest of the attempts, or when the next slot comes near enough to be offered.
@@ -24,23 +26,12 @@ SELECT
                 AND lower(later.period) > %(now)s + policy.look_ahead
         )
     ),
-    %(revision)s, %(visitors_revision)s
+    %(revision)s, %(visitors_revision)s, %(supply_revision)s
 FROM waitlist_waitlistpolicy AS policy
 WHERE policy.facility_id = %(facility)s
-    AND NOT EXISTS (
-        SELECT FROM scheduling_slot AS slot
-        LEFT JOIN waitlist_fruitless AS fruitless ON fruitless.slot_id = slot.id
-            AND fruitless.revision = %(revision)s
-            AND fruitless.visitors_revision = %(visitors_revision)s
-            AND fruitless.tried_at > %(now)s - interval '24 hours'
-        WHERE slot.facility_id = %(facility)s
-            AND slot.status = 'open'
-            AND lower(slot.period) >= %(now)s + policy.min_notice + policy.min_hold
-            AND lower(slot.period) <= %(now)s + policy.look_ahead
-            AND fruitless.slot_id IS NULL
-    )
 ON CONFLICT (facility_id) DO UPDATE SET
     tried_at = excluded.tried_at,
     until = excluded.until,
     revision = excluded.revision,
-    visitors_revision = excluded.visitors_revision
+    visitors_revision = excluded.visitors_revision,
+    supply_revision = excluded.supply_revision

@@ -1,29 +1,24 @@
--- The first entries of a facility's queue that may fit one slot, with these matches or with any: (id),
--- in no order. One walk along the index, which stops at the limit: a walk for each service would read
--- to the end those of a service for whom the slot is nothing. The order is kept apart from what fits,
--- or the planner, who takes those who fit for few, would read all who wait and sort. Takes no lock.
+-- The first of a facility's queue who have one of these wishes and want a date that the slot is on: (id).
+-- One walk along the index for each wish, which stops at the limit. Takes no lock.
 SELECT entry.id::text
-FROM (
-    SELECT *
+FROM unnest(
+    %(services)s::uuid[], %(providers)s::uuid[], %(required)s::boolean[], %(days)s::text[],
+    %(times)s::text[]
+) AS wish (service, provider, required, days, time)
+CROSS JOIN LATERAL (
+    SELECT id, rank_key, joined_at
     FROM waitlist_waitlistentry
-    WHERE facility_id = %(facility)s AND status = 'waiting'
+    WHERE facility_id = %(facility)s
+        AND status = 'waiting'
+        AND coalesce(service_id, '00000000-0000-0000-0000-000000000000') = wish.service
+        AND coalesce(provider_id, '00000000-0000-0000-0000-000000000000') = wish.provider
+        AND provider_required = wish.required
+        AND preferred_days = string_to_array(wish.days, NULL)::smallint[]
+        AND preferred_time = wish.time
+        AND (earliest IS NULL OR earliest <= %(start)s)
+        AND (latest IS NULL OR latest >= %(end)s)
     ORDER BY rank_key DESC, joined_at, id
-    OFFSET 0
+    LIMIT %(limit)s
 ) AS entry
-WHERE
-    (service_id = ANY(%(services)s::uuid[]) OR service_id IS NULL AND %(unnamed)s)
-    AND (NOT provider_required OR provider_id = %(provider)s::uuid)
-    AND (earliest IS NULL OR earliest <= %(start)s)
-    AND (latest IS NULL OR latest >= %(end)s)
-    AND (
-        %(provider_matches)s::boolean IS NULL
-        OR (provider_id IS NULL OR provider_id = %(provider)s::uuid) = %(provider_matches)s
-    )
-    AND (
-        %(days_match)s::boolean IS NULL
-        OR (
-            (preferred_days = '{}' OR %(weekday)s = ANY(preferred_days))
-            AND preferred_time IN ('any', %(part_of_day)s)
-        ) = %(days_match)s
-    )
+ORDER BY entry.rank_key DESC, entry.joined_at, entry.id
 LIMIT %(limit)s

@@ -1,28 +1,26 @@
 -- As walk_queue.sql, of those who wait elsewhere in the tenant for any facility, by joining.
 -- Takes no lock.
 SELECT entry.id::text
-FROM (
-    SELECT *
+FROM unnest(
+    %(services)s::uuid[], %(providers)s::uuid[], %(required)s::boolean[], %(days)s::text[],
+    %(times)s::text[]
+) AS wish (service, provider, required, days, time)
+CROSS JOIN LATERAL (
+    SELECT id, joined_at
     FROM waitlist_waitlistentry
-    WHERE tenant_id = %(tenant)s AND any_facility AND status = 'waiting'
+    WHERE tenant_id = %(tenant)s
+        AND any_facility
+        AND status = 'waiting'
+        AND facility_id <> %(facility)s
+        AND coalesce(service_id, '00000000-0000-0000-0000-000000000000') = wish.service
+        AND coalesce(provider_id, '00000000-0000-0000-0000-000000000000') = wish.provider
+        AND provider_required = wish.required
+        AND preferred_days = string_to_array(wish.days, NULL)::smallint[]
+        AND preferred_time = wish.time
+        AND (earliest IS NULL OR earliest <= %(start)s)
+        AND (latest IS NULL OR latest >= %(end)s)
     ORDER BY joined_at, id
-    OFFSET 0
+    LIMIT %(limit)s
 ) AS entry
-WHERE
-    facility_id <> %(facility)s
-    AND (service_id = ANY(%(services)s::uuid[]) OR service_id IS NULL AND %(unnamed)s)
-    AND (NOT provider_required OR provider_id = %(provider)s::uuid)
-    AND (earliest IS NULL OR earliest <= %(start)s)
-    AND (latest IS NULL OR latest >= %(end)s)
-    AND (
-        %(provider_matches)s::boolean IS NULL
-        OR (provider_id IS NULL OR provider_id = %(provider)s::uuid) = %(provider_matches)s
-    )
-    AND (
-        %(days_match)s::boolean IS NULL
-        OR (
-            (preferred_days = '{}' OR %(weekday)s = ANY(preferred_days))
-            AND preferred_time IN ('any', %(part_of_day)s)
-        ) = %(days_match)s
-    )
+ORDER BY entry.joined_at, entry.id
 LIMIT %(limit)s

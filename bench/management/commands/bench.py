@@ -28,7 +28,7 @@ def _fill_one(given: Given) -> list[Result]:
     longest = given["waiting"] or 1_000_000
     return [
         fills.bench_fill_one(waiting=[1000, longest], fit=fit, runs=given["runs"])
-        for fit in ([given["fit"]] if given["fit"] else ["all", "sparse", "none"])
+        for fit in ([given["fit"]] if given["fit"] else ["all", "sparse", "lower", "none"])
     ]
 
 
@@ -89,7 +89,9 @@ class Command(BaseCommand):
         parser.add_argument("--facilities", type=int, help="facilities of the world")
         parser.add_argument("--slots", type=int, help="open slots at each facility")
         parser.add_argument("--waiting", type=int, help="people waiting at each facility")
-        parser.add_argument("--fit", choices=["all", "sparse", "none"], help="fill-one: who fits")
+        parser.add_argument(
+            "--fit", choices=["all", "sparse", "lower", "none"], help="fill-one: who fits"
+        )
         parser.add_argument(
             "--loop", type=int, default=2, help="fill: facilities that the textbook's loop fills"
         )

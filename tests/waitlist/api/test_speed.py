@@ -97,7 +97,7 @@ LIMIT %(fewer)s
 
 
 @pytest.fixture
-def clinic(transactional_db: None) -> Iterator[Clinic]:
+def clinic(transactional_db: None) -> Clinic:
     """A clinic with very many rows of each kind, like its neighbour."""
     clinics = [open_clinic(), open_clinic()]
     with connection.cursor() as cursor:
@@ -109,10 +109,7 @@ def clinic(transactional_db: None) -> Iterator[Clinic]:
             cursor.execute(FILL, counts | {name: row.pk for name, row in ids.items()})
         cursor.execute("SET session_replication_role = origin")
         cursor.execute("VACUUM ANALYZE")  # as the server does by itself in time
-        cursor.execute("SET random_page_cost = 1.1")  # rows in memory or on a disk without arms
-    yield clinics[0]
-    with connection.cursor() as cursor:
-        cursor.execute("RESET random_page_cost")
+    return clinics[0]
 
 
 def test_long_lists(clinic: Clinic, client: Client) -> None:
