@@ -13,6 +13,7 @@ from django.core.exceptions import ValidationError
 from django.core.mail import EmailMessage, get_connection
 from django.db import transaction
 from django.db.models import QuerySet
+from django.urls import reverse
 
 from accounts import limits, members
 from accounts.models import Invitation, Language, Membership, Tenant, User
@@ -80,6 +81,11 @@ def read(*, token: str, now: datetime) -> Invitation:
     return _check(invitation=_find(token=token).first(), now=now)
 
 
+def account(*, invitation: Invitation) -> User | None:
+    """Return the user whose address it is for, if there is one already."""
+    return User.objects.filter(email__iexact=invitation.email).first()
+
+
 @transaction.atomic
 def accept(
     *, token: str, password: str, now: datetime, about: Mapping[str, str] | None = None,
@@ -98,7 +104,7 @@ def accept(
     invitation = _check(invitation=found.first(), now=now)
     if role is not None and invitation.role != role:
         raise InvitationOver("This link does not count any longer.")
-    user = User.objects.filter(email__iexact=invitation.email).first()
+    user = account(invitation=invitation)
     if user is None:
         user = _make(invitation=invitation, about=about or {}, password=password)
     elif not user.is_active or not user.check_password(password):
@@ -143,7 +149,7 @@ def mail_due(*, now: datetime, limit: int) -> int:
 def message(*, invitation: Invitation, server: Any) -> EmailMessage:
     """Write the mail. It says the same whether or not somebody has an account."""
     place: Tenant = invitation.tenant
-    link = f"{settings.SITE_URL}/join/{token(invitation=invitation)}"
+    path = reverse("invitation-accept", kwargs={"token": token(invitation=invitation)})
     asked = invitation.invited_by_id is None
     why = "You asked to register" if asked else "You are invited to join"
     return EmailMessage(
@@ -151,7 +157,7 @@ def message(*, invitation: Invitation, server: Any) -> EmailMessage:
         body=(
             f"{why} at {place.name}.\n\n"
             f"Follow this link to go on; it works once, until {invitation.expires_at:%d %B %Y}:\n"
-            f"{link}\n\nIf you did not expect this mail, do nothing.\n"
+            f"{settings.SITE_URL}{path}\n\nIf you did not expect this mail, do nothing.\n"
         ),
         to=[invitation.email],
         connection=server,

@@ -8,10 +8,24 @@ from typing import Any, ClassVar
 
 from django.template.loader import render_to_string
 from django.utils import translation
+from rest_framework.authentication import CSRFCheck
+from rest_framework.exceptions import PermissionDenied
 from rest_framework.generics import GenericAPIView
 from rest_framework.renderers import BaseRenderer, JSONRenderer
+from rest_framework.request import Request
 
+from accounts.parsers import JSONParser
 from accounts.views import PAGE, ApiView, PageOrJson
+
+FORM = "application/x-www-form-urlencoded"
+JSON = JSONParser.media_type
+
+
+class CsrfFailed(PermissionDenied):
+    """A form did not come from our page."""
+
+    default_code = "csrf_failed"
+    default_detail = "Open the link again and answer there."
 
 
 class Page(BaseRenderer):
@@ -57,3 +71,18 @@ class LinkView(ApiView, GenericAPIView[Any]):
             if self.language:
                 answer["Content-Language"] = self.language
         return answer
+
+
+def check_form(*, request: Request) -> None:
+    """Let JSON pass, which cannot be sent across sites without asking first.
+
+    :raises CsrfFailed: if a form did not come from our page.
+    """
+    kind = request.content_type or ""
+    if not kind.startswith(FORM) and ("Origin" not in request.headers or kind.startswith(JSON)):
+        return
+    check = CSRFCheck(lambda _request: None)  # type: ignore[arg-type]
+    check.process_request(request._request)
+    reason = check.process_view(request._request, None, (), {})  # type: ignore[arg-type]
+    if reason:
+        raise CsrfFailed

@@ -24,7 +24,7 @@ UNSAFE_KEYS = frozenset({"error", "exception", "reason", "user_agent"})
 
 #: What follows one of these in a path may be a link's secret, which whoever holds it may use.
 BEARER = re.compile(
-    r"""(?i)(?<![^/])((?:invitations|offers|join|calendar|unsubscribe|nudges)/+)[^/\s"'\\?#]+"""
+    r"""(?i)(?<![^/])((?:invitations|offers|calendar|unsubscribe|nudges)/+)[^/\s"'\\?#]+"""
 )
 #: What we signed, wherever it stands: it ends in 43 characters of base64, the signature.
 SIGNED = re.compile(r"(?i)(?<![\w.:%-])[\w.:%-]*(?:[.:]|%3A|%2E)[\w-]{43}(?![\w-])")

@@ -1,18 +1,24 @@
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 from uuid import UUID
 
+from django.http import QueryDict
+from django.utils import translation
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.exceptions import Throttled
+from rest_framework.parsers import FormParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts import invitations, limits, rows
 from accounts.bodies import Body
 from accounts.invitations import InvitationOver
+from accounts.links import CsrfFailed, LinkView, check_form
 from accounts.members import AlreadyMember
 from accounts.models import Invitation, Language, phone_validator
-from accounts.views import ApiView
+from accounts.parsers import JSONParser
+from accounts.views import PAGE, ApiView
 from audit import clock
 from audit.errors import NotFound
 from scheduling import callers, registration, scopes
@@ -86,29 +92,88 @@ class ConfirmView(OpenView):
         body = ConfirmationSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         given = dict(body.validated_data)
-        return _join(
-            request=request, token=given.pop("token"), given=given, role=Invitation.Role.PATIENT
-        )
+        _count(request=request, token=given["token"])
+        return _join(token=given.pop("token"), given=given, role=Invitation.Role.PATIENT)
 
 
-class AcceptView(OpenView):
+class AcceptView(LinkView):
+    """An invitation, by its link. A browser gets a page with a form."""
+
+    serializer_class = OfferedSerializer
+    parser_classes = (JSONParser, FormParser)
+    idempotent = False
     problems: ClassVar = {
         "GET": (InvitationOver, Throttled),
-        "POST": (InvitationOver, AlreadyMember, HasLogin, Throttled),
+        "POST": (InvitationOver, AlreadyMember, HasLogin, CsrfFailed, Throttled),
     }
+    template = "scheduling/invitation.html"
+    invitation: Invitation | None = None
+    joined = False
+    name = ""  # as it was typed, to be put right
 
-    @extend_schema(responses=OfferedSerializer)
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Count the request, and check that a form is ours.
+
+        :raises Throttled: if there were too many from its address.
+        :raises CsrfFailed: if it is a form of another site's.
+        """
+        super().initial(request, *args, **kwargs)
+        _count(request=request, token=kwargs["token"])
+        check_form(request=request)
+
+    @extend_schema(
+        auth=[], responses={(200, "application/json"): OfferedSerializer, (200, PAGE): str}
+    )
     def get(self, request: Request, token: str) -> Response:
-        """Say what one is invited to."""
-        _count(request=request, token=token)
-        return Response(OfferedSerializer(invitations.read(token=token, now=clock.now())).data)
+        """Say what one is invited to. Changes nothing."""
+        return Response(OfferedSerializer(self.find(token=token)).data)
 
-    @extend_schema(request=AcceptSerializer, responses={201: JoinedSerializer})
+    @extend_schema(  # the form is the page's own
+        auth=[],
+        request={"application/json": AcceptSerializer},
+        responses={(201, "application/json"): JoinedSerializer, (201, PAGE): str},
+    )
     def post(self, request: Request, token: str) -> Response:
         """Join the tenant; the link then counts no longer."""
-        body = AcceptSerializer(data=request.data)
-        body.is_valid(raise_exception=True)
-        return _join(request=request, token=token, given=dict(body.validated_data))
+        given = request.data
+        if request.accepted_renderer.media_type == PAGE:
+            self.find(token=token)  # for the page, whatever comes of it
+        if isinstance(given, QueryDict):
+            given = {name: given[name] for name in given if name != "csrfmiddlewaretoken"}
+            self.name = given.get("name", "")
+        with translation.override(self.language or translation.get_language()):
+            body = AcceptSerializer(data=given)
+            body.is_valid(raise_exception=True)
+            response = _join(token=token, given=dict(body.validated_data))
+        self.joined = True
+        return response
+
+    def find(self, *, token: str) -> Invitation:
+        """Return the invitation of the link; who registers has said no language yet.
+
+        :raises InvitationOver: if it does not count any longer.
+        """
+        self.invitation = invitation = invitations.read(token=token, now=clock.now())
+        self.language = invitation.language if invitation.invited_by_id else ""
+        return invitation
+
+    def known(self, *, data: Any) -> Mapping[str, Any]:
+        """Return the invitation, what its form asks, and what was wrong with each field."""
+        if self.invitation is None:
+            return {}
+        has_account = invitations.account(invitation=self.invitation) is not None
+        is_known = self.invitation.name or self.invitation.patient_id
+        errors: dict[str, list[str]] = {}
+        for error in data.get("errors", ()):
+            errors.setdefault(error["field"], []).append(error["detail"])
+        return {
+            "invitation": self.invitation,
+            "joined": self.joined,
+            "has_account": has_account,
+            "wants_name": not has_account and not is_known,
+            "name": self.name,
+            "errors": errors,
+        }
 
 
 class PatientInviteView(ApiView):
@@ -136,11 +201,8 @@ def _count(*, request: Request, token: str) -> None:
     )
 
 
-def _join(
-    *, request: Request, token: str, given: dict[str, str], role: str | None = None
-) -> Response:
+def _join(*, token: str, given: dict[str, str], role: str | None = None) -> Response:
     """Use a link; `given` is the password, and what they say of themselves."""
-    _count(request=request, token=token)
     accepted = registration.accept(
         token=token, password=given.pop("password"), about=given, role=role, now=clock.now()
     )

@@ -34,7 +34,7 @@ def requests(*, offer: str, invitation: str, access: str) -> list[tuple[str, str
         (f"POST /api/v1/auth/invitations/{invitation} HTTP/1.1", json_type, "{"),
         ("POST /api/v1/auth/register/confirm HTTP/1.1", json_type, confirm),
         (f"POST /api/v1/auth/register/confirm?{bearer} HTTP/1.1", FORM, confirm),
-        (f"GET /join/{invitation} HTTP/1.1", "", ""),
+        (f"POST /api/v1/auth/invitations/{invitation} HTTP/1.1", FORM, "password=x"),
         (f"POST /admin/offers/{offer} HTTP/1.1", FORM, bearer),  # no CSRF cookie
         (f"POST /admin/login/{access} HTTP/1.1", FORM, bearer),
         (f"GET /calendar/{invitation}.ics HTTP/1.1\r\nHost: {offer}", "", ""),  # not our host

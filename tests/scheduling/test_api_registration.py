@@ -1,10 +1,15 @@
 """Registration and invitations: links in mails, used once, telling nothing to others."""
 
+import re
+from html import unescape
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
+from django.conf import settings
 from django.core import mail
 from django.db import IntegrityError, transaction
+from django.test import Client
 from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
 from accounts import tasks
@@ -12,12 +17,14 @@ from accounts.models import Invitation, Membership, Tenant, User
 from accounts.roles import Role
 from audit.models import Event
 from scheduling.models import Patient
-from tests.api import Api, log_in
+from tests.api import BASE, Api, log_in
 from tests.factories import PatientFactory, TenantFactory, UserFactory
 
 pytestmark = pytest.mark.django_db
 
 PASSWORD = "correct horse battery"
+HTML = "text/html,application/xhtml+xml,*/*;q=0.8"
+FORM = "application/x-www-form-urlencoded"
 
 
 @pytest.fixture
@@ -43,7 +50,8 @@ def confirm(token: str, **said: str) -> Any:
 def link() -> str:
     """Send what is due and return the token of the last mail's link."""
     tasks.mail_invitations()
-    [line] = [one for one in str(mail.outbox[-1].body).splitlines() if "/join/" in one]
+    start = f"{settings.SITE_URL}/api/v1/auth/invitations/"
+    [line] = [one for one in str(mail.outbox[-1].body).splitlines() if one.startswith(start)]
     return line.rsplit("/", 1)[1]
 
 
@@ -272,3 +280,100 @@ def test_the_mail_is_asked_for_on_commit(
     assert {str(getattr(one, "task", "")) for one in callbacks} == {
         "accounts.tasks.mail_invitations", "notifications.tasks.relay_events"
     }  # fmt: skip
+
+
+# The page
+
+
+def browser(language: str = "en") -> Client:
+    return Client(enforce_csrf_checks=True, headers={"accept": HTML, "accept-language": language})
+
+
+def show(client: Client, path: str, status: int = 200) -> str:
+    answer = client.get(path)
+    assert (answer.status_code, answer["Content-Type"]) == (status, "text/html; charset=utf-8")
+    return unescape(answer.content.decode())
+
+
+def submit(client: Client, path: str, page: str, **typed: str) -> tuple[int, str]:
+    """Send the form of a page with what is typed into it; return the status and the next page."""
+    hidden = dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]+)"', page))
+    assert set(typed) == {*re.findall(r'<input id="(\w+)"', page)}
+    answer = client.post(path, urlencode({**hidden, **typed}), content_type=FORM)
+    assert answer["Content-Type"] == "text/html; charset=utf-8"
+    return answer.status_code, unescape(answer.content.decode())
+
+
+def test_who_registers_joins_on_the_page_in_the_browsers_language(tenant: Tenant) -> None:
+    register(tenant)
+    path, client = f"{BASE}auth/invitations/{link()}", browser("fr")
+    page = show(client, path)
+    for text in ("Vous avez demandé à vous inscrire", tenant.name, "patient", "ada@example.org"):
+        assert text in page
+    status, weak = submit(client, path, page, name="Ada <3", password="1234")
+    assert (status, User.objects.exists()) == (400, False)
+    assert 'value="Ada <3"' in weak
+    assert "1234" not in weak
+    wrong = re.search(r'id="password-wrong">([^<]+)<', weak)
+    assert wrong is not None
+    assert "trop court" in wrong[1]
+    assert "name-wrong" not in weak
+    status, nameless = submit(client, path, weak, name="", password=PASSWORD)
+    assert (status, "Indiquez votre nom." in nameless) == (400, True)
+    status, done = submit(client, path, nameless, name="Ada", password=PASSWORD)
+    assert (status, "vous pouvez vous connecter" in done, tenant.slug in done) == (201, True, True)
+    patient = Patient.objects.get()
+    assert (patient.name, patient.language) == ("Ada", "fr")
+    body = {"email": "ada@example.org", "password": PASSWORD, "tenant": tenant.slug}
+    assert Api().post("auth/token", body, format="json").status_code == 200
+    assert "n’est plus valable" in show(client, path, status=404)
+
+
+def test_who_has_an_account_gives_its_password_on_the_page(tenant: Tenant) -> None:
+    user, admin = UserFactory.create(), log_in(tenant=tenant, role=Role.ADMIN)
+    body = {"email": user.email, "role": "staff", "language": "es"}
+    assert admin.post("invitations/", body, format="json").status_code == 201
+    path, client = f"{BASE}auth/invitations/{link()}", browser("fr")
+    page = show(client, path)
+    assert '<html lang="es">' in page
+    assert "miembro del personal" in page
+    status, wrong = submit(client, path, page, password=PASSWORD)
+    assert (status, "No es la contraseña de la cuenta" in wrong) == (400, True)
+    assert submit(client, path, wrong, password="secret")[0] == 201
+    assert Membership.objects.get(user=user).role == "staff"
+    admin.post("invitations/", body, format="json")
+    path = f"{BASE}auth/invitations/{link()}"
+    status, again = submit(client, path, show(client, path), password="secret")
+    assert (status, "Ya se ha unido" in again) == (409, True)
+
+
+def test_who_is_named_already_is_asked_for_a_password_alone(tenant: Tenant) -> None:
+    admin = log_in(tenant=tenant, role=Role.ADMIN)
+    patient = PatientFactory.create(tenant=tenant)
+    admin.post(f"patients/{patient.pk}/invite")
+    path, client = f"{BASE}auth/invitations/{link()}", browser()
+    page = show(client, path)
+    assert patient.name not in page  # the mailbox may be another's
+    assert submit(client, path, page, password=PASSWORD)[0] == 201
+    patient.refresh_from_db()
+    assert patient.user is not None
+
+
+def test_a_form_of_another_site_does_not_join(tenant: Tenant) -> None:
+    register(tenant)
+    path = f"{BASE}auth/invitations/{link()}"
+    form = urlencode({"name": "Ada", "password": PASSWORD})
+    answer = browser().post(path, form, content_type=FORM)
+    assert (answer.status_code, "Open the link again" in answer.content.decode()) == (403, True)
+    bare = Client(enforce_csrf_checks=True).post(path, form, content_type=FORM)
+    assert (bare.status_code, bare.json()["code"]) == (403, "csrf_failed")
+    assert not User.objects.exists()
+
+
+def test_a_page_shows_what_is_wrong_with_other_bodies(tenant: Tenant) -> None:
+    register(tenant)
+    path = f"{BASE}auth/invitations/{link()}"
+    for kind, body in (("application/json", "[]"), ("application/json", "{"), (FORM, "password=x")):
+        answer = Client(headers={"accept": HTML}).post(path, body, content_type=kind)
+        assert (answer.status_code, answer["Content-Type"][:9]) == (400, "text/html")
+    assert show(browser(), f"{BASE}auth/invitations/x", status=404)

@@ -1,24 +1,23 @@
 """The page and the endpoints behind an offer link, for whoever bears it.
 
 A browser gets a small page with two forms, everything else gets JSON. A form needs the token that
-its page came with; JSON cannot be sent across sites without asking first, so it needs none.
+its page came with.
 """
 
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, ClassVar
 
-from django.http import HttpRequest
 from django.urls import reverse
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
-from rest_framework.authentication import CSRFCheck
-from rest_framework.exceptions import PermissionDenied, Throttled
+from rest_framework.exceptions import Throttled
 from rest_framework.parsers import FormParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts import limits, links
+from accounts.links import CsrfFailed
 from accounts.parsers import JSONParser
 from accounts.views import PAGE
 from audit import clock
@@ -27,16 +26,6 @@ from scheduling import slots
 from scheduling.appointments import PatientBusy
 from waitlist import conversions, holds, offers
 from waitlist.models import Hold
-
-FORM = "application/x-www-form-urlencoded"
-JSON = JSONParser.media_type
-
-
-class CsrfFailed(PermissionDenied):
-    """A form did not come from our page."""
-
-    default_code = "csrf_failed"
-    default_detail = "Open the link again and answer there."
 
 
 class OfferAnswer(serializers.Serializer[offers.Offer]):
@@ -73,9 +62,7 @@ class LinkView(links.LinkView):
             who=limits.address(request=request),
             tenant=offers.tenant_of(token=kwargs["token"]),
         )
-        kind = request.content_type or ""
-        if kind.startswith(FORM) or ("Origin" in request.headers and not kind.startswith(JSON)):
-            _check_form(request=request._request)
+        links.check_form(request=request)
 
     def show(self, *, hold: Hold) -> Response:
         """Answer the offer as it is now."""
@@ -161,12 +148,3 @@ class OfferDeclineView(LinkView):
     def post(self, request: Request, token: str) -> Response:
         """Decline an offer: the slot goes to the next. A second time is refused."""
         return self.answer(token=token, accept=False)
-
-
-def _check_form(*, request: HttpRequest) -> None:
-    """:raises CsrfFailed: if a form did not come from our page."""
-    check = CSRFCheck(lambda _request: None)  # type: ignore[arg-type]
-    check.process_request(request)
-    reason = check.process_view(request, None, (), {})  # type: ignore[arg-type]
-    if reason:
-        raise CsrfFailed
