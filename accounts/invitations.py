@@ -93,6 +93,8 @@ def accept(
 ) -> Accepted:  # fmt: skip
     """Make a user of who bears the link, or know the one they are by their password, and join them.
 
+    Who was made a user without a password gets this one.
+
     `about` is the name, phone and language of a new user, `role` the one that the invitation must
     have. Who becomes a patient is joined by the caller, in the same transaction.
 
@@ -107,6 +109,9 @@ def accept(
     user = account(invitation=invitation)
     if user is None:
         user = _make(invitation=invitation, about=about or {}, password=password)
+    elif user.is_active and not user.has_usable_password():
+        _set_password(user=user, password=password)  # whose mailbox it is, is proved by the link
+        user.save(update_fields=["password"])
     elif not user.is_active or not user.check_password(password):
         raise ValidationError({"password": "Give the password of your account."})
     if invitation.role != Invitation.Role.PATIENT:
@@ -211,15 +216,19 @@ def _make(*, invitation: Invitation, about: Mapping[str, str], password: str) ->
     )
     if not user.name:
         raise ValidationError({"name": "Say your name."})
+    _set_password(user=user, password=password)
+    user.full_clean()
+    user.save()
+    user.refresh_from_db()
+    return user
+
+
+def _set_password(*, user: User, password: str) -> None:
     try:
         validate_password(password, user)
     except ValidationError as error:
         raise ValidationError({"password": error.messages}) from None
     user.set_password(password)
-    user.full_clean()
-    user.save()
-    user.refresh_from_db()
-    return user
 
 
 def _record(*, kind: str, invitation: Invitation, actor: Actor, now: datetime) -> None:

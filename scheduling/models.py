@@ -216,6 +216,11 @@ class Patient(Versioned):
                 name="patient_external_ref",
                 condition=~Q(external_ref=""),
             ),
+            models.UniqueConstraint(
+                fields=["tenant", "user"],
+                name="patient_user",
+                condition=Q(user__isnull=False, erased_at__isnull=True),
+            ),
             models.CheckConstraint(name="patient_tier", condition=Q(tier__range=(0, 3))),
         ]
 

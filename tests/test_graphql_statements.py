@@ -40,7 +40,7 @@ STATEMENTS: dict[str, tuple[str, int]] = {
     "respondStillInterested": ("organizer", 19),
     "setVenueAvailability": ("admin", 13),
     "clearVenueAvailabilityOverride": ("admin", 10),
-    "resolveWaitlistCircuitBreaker": ("admin", 15),
+    "resolveWaitlistCircuitBreaker": ("admin", 16),
 }
 
 

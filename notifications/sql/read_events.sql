@@ -1,5 +1,5 @@
 -- What systems are told of the given events, in their order: kind, place, time, ids, statuses,
--- position that the event tells, how many wait, end of the hold; then, where %(contact)s, how to
+-- position that the event tells, how many patients wait, end of the hold; then, where %(contact)s, how to
 -- reach the patient and what they want to be told. How many wait at another tenant's facility is
 -- not told. Takes no lock.
 WITH told AS (
@@ -13,6 +13,8 @@ depth AS (
     FROM waitlist_waitlistentry AS entry
     WHERE entry.facility_id IN (SELECT facility_id FROM told WHERE entry_id IS NOT NULL)
         AND entry.status IN ('waiting', 'offered')
+        -- Patients: how many organizers wait is for nobody, least of all the owner.
+        AND entry.patient_id IS NOT NULL
     GROUP BY entry.facility_id
 )
 SELECT

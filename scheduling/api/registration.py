@@ -161,7 +161,8 @@ class AcceptView(LinkView):
         """Return the invitation, what its form asks, and what was wrong with each field."""
         if self.invitation is None:
             return {}
-        has_account = invitations.account(invitation=self.invitation) is not None
+        user = invitations.account(invitation=self.invitation)
+        has_account = user is not None and user.has_usable_password()
         is_known = self.invitation.name or self.invitation.patient_id
         errors: dict[str, list[str]] = {}
         for error in data.get("errors", ()):
@@ -170,7 +171,7 @@ class AcceptView(LinkView):
             "invitation": self.invitation,
             "joined": self.joined,
             "has_account": has_account,
-            "wants_name": not has_account and not is_known,
+            "wants_name": user is None and not is_known,
             "name": self.name,
             "errors": errors,
         }

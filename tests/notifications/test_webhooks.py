@@ -12,7 +12,8 @@ from pytest_django import Settings
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from accounts.models import Tenant
-from audit import clock, locks
+from audit import clock, events, locks
+from audit.events import SYSTEM
 from audit.models import Event
 from notifications import relay, tasks, templates, webhook_deliveries, webhooks
 from notifications.models import Message, WebhookDelivery, WebhookEndpoint
@@ -429,3 +430,28 @@ def test_an_organizers_endpoint_is_not_told_how_many_wait_at_a_venue(receiver: R
     assert body["source_rfp_id"] == str(entry.rfp_venue.rfp_id)
     assert body["metadata"]["queue_depth"] is None
     assert not owners.deliveries.exists()
+
+
+def test_an_owner_is_not_told_how_many_organizers_wait_by_what_befalls_a_patient(
+    receiver: Receiver,
+) -> None:
+    """Who waits at a clinic of the same owner may get a slot at the venue."""
+    venue = factories.FacilityFactory.create(kind="venue")
+    owners, _ = add(venue.tenant, receiver.url, ["waitlist.joined", "waitlist.converted"])
+    now: datetime = clock.now()
+    asking.wait(place=venue, by=factories.TenantFactory.create(kind="organizer"), at=now)
+    clinic = factories.FacilityFactory.create(tenant=venue.tenant)
+    patient = factories.PatientFactory.create(tenant=venue.tenant)
+    entry = entries.join(
+        facility_id=clinic.pk, patient_id=patient.pk, wishes={}, actor=SYSTEM, now=now
+    )
+    events.record(
+        kind="waitlist.converted", tenant_id=venue.tenant_id, subject_type="entry",
+        subject_id=entry.pk, entry_id=entry.pk, facility_id=venue.pk, actor=SYSTEM, at=now,
+    )  # fmt: skip
+    relay.relay(limit=10, now=now)
+    send(owners)
+    bodies = [json.loads(request.body) for request in receiver.requests]
+    told = {body["event_type"]: body for body in bodies}
+    assert told["waitlist.joined"]["metadata"]["queue_depth"] == 1
+    assert told["waitlist.converted"]["metadata"]["queue_depth"] == 0

@@ -15,6 +15,7 @@ from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 from accounts import tasks
 from accounts.models import Invitation, Membership, Tenant, User
 from accounts.roles import Role
+from audit import clock
 from audit.models import Event
 from scheduling.models import Patient
 from tests.api import BASE, Api, log_in
@@ -377,3 +378,24 @@ def test_a_page_shows_what_is_wrong_with_other_bodies(tenant: Tenant) -> None:
         answer = Client(headers={"accept": HTML}).post(path, body, content_type=kind)
         assert (answer.status_code, answer["Content-Type"][:9]) == (400, "text/html")
     assert show(browser(), f"{BASE}auth/invitations/x", status=404)
+
+
+def test_who_was_made_a_user_without_a_password_gets_one_by_the_link(tenant: Tenant) -> None:
+    """Else an admin elsewhere could keep an address from whose mailbox it is."""
+    user = User.objects.create_user("ada@example.org", name="Ada")
+    assert not user.has_usable_password()
+    register(tenant)
+    assert confirm(link(), name="Somebody else").status_code == 201
+    user.refresh_from_db()
+    assert user.check_password(PASSWORD)
+    assert (user.name, Patient.objects.get().user) == ("Ada", user)
+
+
+def test_one_user_is_one_patient_of_a_tenant(tenant: Tenant) -> None:
+    user = UserFactory.create()
+    first = PatientFactory.create(tenant=tenant, user=user)
+    with pytest.raises(IntegrityError, match="patient_user"), transaction.atomic():
+        PatientFactory.create(tenant=tenant, user=user)
+    PatientFactory.create(user=user)  # of another tenant
+    Patient.objects.filter(pk=first.pk).update(erased_at=clock.now())
+    PatientFactory.create(tenant=tenant, user=user)

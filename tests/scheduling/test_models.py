@@ -62,6 +62,10 @@ REFUSED: dict[str, list[str]] = {
     "patient_external_ref": [
         "UPDATE scheduling_patient SET external_ref = 'A1' WHERE id = %(patient)s"
     ],
+    # The world's other patient has it, too.
+    "patient_user": [
+        "UPDATE scheduling_patient SET user_id = %(user)s WHERE tenant_id = %(tenant)s",
+    ],
     "patient_tier": [
         "UPDATE scheduling_patient SET tier = 4 WHERE id = %(patient)s",
     ],
