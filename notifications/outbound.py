@@ -12,15 +12,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from http.client import HTTPException
+from http.client import HTTPConnection, HTTPException
 from ipaddress import IPv6Network, ip_address
 from threading import Thread, Timer
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from django.conf import settings
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import ConnectTimeoutError, HTTPError
 
 SECONDS = 10  # that one request may take, from the question to the DNS to the status
 TRIED = 3  # addresses of one host
@@ -89,33 +87,20 @@ def post(*, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
     if fault(url=url):
         return Answer(None, "address_refused")
     parts = urlsplit(url)
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    head = {"Host": parts.netloc, "User-Agent": AGENT, **headers}
     try:
         addresses = resolve(host=parts.hostname or "", port=_port(parts), seconds=SECONDS)
+        with _connection(parts=parts, addresses=addresses, end=end) as connection:
+            connection.request("POST", target, body=body, headers=head)
+            with connection.getresponse() as response:
+                status = response.status
     except Unsafe as unsafe:
         return Answer(None, unsafe.code)
-    answer = Answer(None, "timeout")
-    for address in addresses[:TRIED]:
-        left = end - time.monotonic()
-        if left <= 0:
-            break
-        try:
-            with _connection(parts=parts, address=address, seconds=left) as connection:
-                target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-                connection.request(
-                    "POST",
-                    target,
-                    body=body,
-                    headers={"Host": parts.netloc, "User-Agent": AGENT, **headers},
-                    preload_content=False,
-                )
-                status = connection.getresponse().status
-                # What was cut may look like an answer that is whole.
-                return _answer(status) if time.monotonic() < end else Answer(None, "timeout")
-        except ConnectTimeoutError as error:  # the next one may be there
-            answer = Answer(None, _code(error, end=end))
-        except (HTTPError, HTTPException, OSError, ValueError) as error:
-            return Answer(None, _code(error, end=end))
-    return answer
+    except (HTTPException, OSError, ValueError) as error:
+        return Answer(None, _code(error, end=end))
+    # What was cut may look like an answer that is whole.
+    return _answer(status) if time.monotonic() < end else Answer(None, "timeout")
 
 
 def resolve(*, host: str, port: int, seconds: float) -> Sequence[str]:
@@ -155,38 +140,67 @@ def _look_up(*, host: str, port: int) -> "Future[Any]":
 
 
 @contextmanager
-def _connection(*, parts: SplitResult, address: str, seconds: float) -> Iterator[HTTPConnection]:
-    """Give a connection to an address that is cut when the time is over.
+def _connection(
+    *, parts: SplitResult, addresses: Sequence[str], end: float
+) -> Iterator[HTTPConnection]:
+    """Give a connection to one of the addresses, with TLS where it is asked for, cut at the end."""
+    connection = HTTPConnection(parts.hostname or "", _port(parts))
+    with _connect(addresses=addresses, port=_port(parts), end=end) as sock, _cut(sock, end=end):
+        try:
+            connection.sock = _secure(sock, parts=parts) if parts.scheme == "https" else sock
+            yield connection
+        finally:
+            connection.close()
+
+
+def _connect(*, addresses: Sequence[str], port: int, end: float) -> socket.socket:
+    """Connect to the first address that answers; each may take an equal share of what is left."""
+    tried = addresses[:TRIED]
+    failure = OSError("no address")
+    for number, address in enumerate(tried):
+        share = (end - time.monotonic()) / (len(tried) - number)
+        if share <= 0:
+            raise TimeoutError
+        try:
+            sock = socket.create_connection((address, port), timeout=share)
+        except OSError as error:
+            failure = error
+        else:
+            sock.settimeout(SECONDS)  # the share was for connecting
+            return sock
+    raise failure
+
+
+@contextmanager
+def _cut(sock: socket.socket, *, end: float) -> Iterator[None]:
+    """Shut a connection down when the time is over, whatever it is doing then.
 
     A timeout of the socket begins anew with each byte, so that it alone would let a receiver that
-    sends one now and then keep us for as long as it likes.
+    sends one now and then keep us for as long as it likes. The socket itself is taken over by that
+    of TLS, at a time that no other thread knows; so what is shut down is a second handle of it.
     """
-    connection: HTTPConnection
-    if parts.scheme == "https":
-        connection = HTTPSConnection(
-            address,
-            _port(parts),
-            timeout=seconds,
-            server_hostname=parts.hostname,
-            ssl_context=ssl.create_default_context(),
-        )
-    else:
-        connection = HTTPConnection(address, _port(parts), timeout=seconds)
+    handle = sock.dup()
 
     def cut() -> None:
-        sock = connection.sock
-        if sock is not None:
-            with suppress(OSError):
-                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+        with suppress(OSError):
+            handle.shutdown(socket.SHUT_RDWR)
 
-    timer = Timer(seconds, cut)
+    timer = Timer(end - time.monotonic(), cut)
     timer.daemon = True
     timer.start()
     try:
-        yield connection
+        yield
     finally:
         timer.cancel()
-        connection.close()
+        timer.join()  # it may be at work on the handle
+        handle.close()
+
+
+def _secure(sock: socket.socket, *, parts: SplitResult) -> ssl.SSLSocket:
+    """Speak TLS to the host of that name."""
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context.wrap_socket(sock, server_hostname=(parts.hostname or "").rstrip("."))
 
 
 def _answer(status: int) -> Answer:

@@ -10,6 +10,7 @@ from pytest_django import Settings
 from accounts.models import Tenant, User
 from accounts.roles import Role
 from notifications import webhook_deliveries, webhooks
+from notifications.admin import systems
 from notifications.models import StreamCursor, WebhookDelivery, WebhookEndpoint
 from notifications.outbound import Answer
 from tests.accounts.pages import act, send, url
@@ -76,6 +77,16 @@ def test_tests_are_limited_as_by_the_api(
     assert len(receiver.requests) == 1
     api = log_in(tenant=tenant, role=Role.ADMIN)
     assert api.post(f"webhooks/{endpoint.pk}/test").status_code == 429
+
+
+def test_tests_end_after_a_turn(
+    admin: Client, tenant: Tenant, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten receivers that are silent would keep a page for minutes."""
+    endpoint, _ = webhooks.add(tenant_id=tenant.pk, url=receiver.url, kinds=["waitlist.joined"])
+    monkeypatch.setattr(systems, "TURN", 0)
+    assert act(admin, "test", endpoint) == [f"{endpoint}: not tested, the others took too long"]
+    assert receiver.requests == []
 
 
 def test_deliveries_are_retried_and_dismissed(admin: Client, tenant: Tenant) -> None:

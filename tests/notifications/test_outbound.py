@@ -1,17 +1,20 @@
 """Requests to addresses that others chose stay out of private networks, and end in time."""
 
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
 
 import pytest
-import urllib3
 from pytest_django import Settings
 
-from notifications import outbound
+from notifications import outbound, tasks, webhooks
 from notifications.outbound import Answer
 from tests.notifications import certificates, receivers
 from tests.notifications.receivers import Receiver
@@ -141,7 +144,7 @@ def test_the_connection_goes_to_the_address_that_was_looked_at(
         # Who looks at the address first, and lets a client look it up again, is led inside.
         names("127.0.0.2", "127.0.0.1")
         outbound.resolve(host="hook.example", port=80, seconds=1)
-        urllib3.request("POST", url, body=b"{}", retries=False)
+        urlopen(url, data=b"{}").close()
         assert len(inside.requests) == 1
 
 
@@ -161,6 +164,20 @@ def test_an_address_that_nobody_answers_at_is_passed_over(
     with receivers.opened(address="127.0.0.2") as outside:
         monkeypatch.setattr(outbound, "is_public", lambda *, address: True)
         monkeypatch.setattr(outbound, "resolve", lambda **_: ["127.0.0.3", "127.0.0.2"])
+        assert post(f"http://hook.example:{outside.port}/").is_taken
+
+
+def test_an_address_that_is_silent_leaves_the_others_their_time(
+    own_network: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as one of version 6 where there is none on the way."""
+    monkeypatch.setattr(outbound, "SECONDS", 2)
+    monkeypatch.setattr(outbound, "resolve", lambda **_: ["127.0.0.3", "127.0.0.2"])
+    with (
+        receivers.opened(address="127.0.0.2") as outside,
+        socket.create_server(("127.0.0.3", outside.port), backlog=0),
+        socket.create_connection(("127.0.0.3", outside.port)),  # for which alone there was room
+    ):
         assert post(f"http://hook.example:{outside.port}/").is_taken
 
 
@@ -224,3 +241,89 @@ def test_a_receiver_that_answers_byte_by_byte_is_cut_off(
     start = time.monotonic()
     assert post(receiver.url) == Answer(None, "timeout")
     assert 0.4 <= time.monotonic() - start < 5
+
+
+# However it is dragged out, over TLS
+
+
+Serve = Callable[[socket.socket, ssl.SSLContext], None]
+LONG = 6  # seconds, after which what drips ends
+
+
+@contextmanager
+def listening(serve: Serve, tls: ssl.SSLContext) -> Iterator[int]:
+    """Serve one connection, in bytes, at a port of 127.0.0.2."""
+    with socket.create_server(("127.0.0.2", 0)) as server:
+        server.settimeout(LONG)
+
+        def run() -> None:
+            with suppress(OSError):
+                connection, _ = server.accept()
+                with connection:
+                    serve(connection, tls)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        yield server.getsockname()[1]
+        thread.join()
+
+
+def _drip(connection: socket.socket, byte: bytes) -> None:
+    end = time.monotonic() + LONG
+    while time.monotonic() < end:
+        connection.sendall(byte)
+        time.sleep(0.05)
+
+
+def _answer_nothing(connection: socket.socket, tls: ssl.SSLContext) -> None:
+    while connection.recv(4096):
+        pass
+
+
+def _drip_the_handshake(connection: socket.socket, tls: ssl.SSLContext) -> None:
+    connection.sendall(b"\x16\x03\x03\x3f\xff")  # of a long record
+    _drip(connection, b"\0")
+
+
+def _drip_the_answer(connection: socket.socket, tls: ssl.SSLContext) -> None:
+    with tls.wrap_socket(connection, server_side=True) as secured:
+        secured.recv(4096)
+        secured.sendall(b"HTTP/1.1 200 ")
+        _drip(secured, b"O")
+
+
+def _drip_after_a_late_handshake(connection: socket.socket, tls: ssl.SSLContext) -> None:
+    time.sleep(0.6)  # the time is over by then
+    _drip_the_answer(connection, tls)
+
+
+@pytest.mark.parametrize(
+    "serve",
+    [_answer_nothing, _drip_the_handshake, _drip_the_answer, _drip_after_a_late_handshake],
+)
+def test_a_receiver_with_tls_is_cut_off_whatever_it_does(
+    own_network: None, names: Names, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, serve: Serve
+) -> None:
+    """It is some way off: a timeout that begins when it is connected to ends later than ours."""
+    connect = socket.socket.connect
+
+    def connect_far(self: socket.socket, address: Any) -> None:
+        connect(self, address)
+        if address[0] == "127.0.0.2":
+            time.sleep(0.3)
+
+    monkeypatch.setattr(socket.socket, "connect", connect_far)
+    monkeypatch.setattr(outbound, "SECONDS", 0.5)
+    names("127.0.0.2")
+    tls = certificates.server(host="hook.example", folder=tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
+    with listening(serve, tls) as port:
+        start = time.monotonic()
+        assert post(f"https://hook.example:{port}/") == Answer(None, "timeout")
+        assert time.monotonic() - start < 2
+
+
+def test_a_claim_outlasts_the_turn_of_its_sender(settings: Settings) -> None:
+    """Else a second one would take what the first is sending."""
+    longest = tasks.TURN + outbound.SECONDS
+    assert 2 * longest < webhooks.LEASE.total_seconds() < settings.CELERY_TASK_SOFT_TIME_LIMIT
