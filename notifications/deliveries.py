@@ -7,6 +7,7 @@ import structlog
 from notifications import messages, preferences, recipients, senders, templates, throttles
 from notifications.channels import Away, Failed
 from notifications.models import Message
+from scheduling.models import Appointment
 from waitlist.models import ACTIVE, Hold, WaitlistEntry
 
 log = structlog.get_logger(__name__)
@@ -14,6 +15,9 @@ log = structlog.get_logger(__name__)
 # What is told only while a hold, or an entry, lives.
 OF_A_HOLD = {"waitlist.hold_offered", "waitlist.hold_reminded"}
 OF_AN_ENTRY = {"waitlist.still_interested", "waitlist.position_changed"}
+# What is told of an appointment only while it stands, and when it does no longer.
+OF_AN_APPOINTMENT = {"appointment.booked", "appointment.rescheduled", "waitlist.converted"}
+OVER = {Appointment.Status.CANCELLED, Appointment.Status.COMPLETED}
 
 
 def deliver(*, message: Message, now: datetime) -> str:
@@ -63,6 +67,8 @@ def refusal(*, message: Message, now: datetime) -> str:
         return "closed"
     if message.kind in OF_AN_ENTRY and not _is_active(message=message):
         return "closed"
+    if message.kind in OF_AN_APPOINTMENT and _is_over(message=message):
+        return "closed"
     if not recipients.address(message=message):
         return "no_address"
     return preferences.refusal(message=message)
@@ -87,3 +93,7 @@ def _is_live(*, message: Message) -> bool:
 
 def _is_active(*, message: Message) -> bool:
     return WaitlistEntry.objects.filter(ACTIVE, messages=message).exists()
+
+
+def _is_over(*, message: Message) -> bool:
+    return message.appointment is not None and message.appointment.status in OVER

@@ -175,6 +175,11 @@ class Message(TenantRow):
                 name="message_order",
                 condition=Q(status="queued", entry__isnull=False),
             ),
+            models.Index(  # likewise for an appointment
+                fields=["appointment", "channel", "seq"],
+                name="message_appointment",
+                condition=Q(status="queued", appointment__isnull=False),
+            ),
             models.Index(
                 fields=["channel", "provider_message_id"],
                 name="message_provider",

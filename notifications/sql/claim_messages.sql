@@ -1,8 +1,9 @@
 -- Claim messages of a channel that are due, for a while: (id). Of those queued for one recipient
--- about one entry only the first is taken, so that they are sent in order. Something urgent waits
--- only for what was not tried yet, which is then told at once though it was put off, and for what
--- is being sent: what was tried and not taken comes after it. Locks the messages, skipping locked
--- ones.
+-- about one entry only the first is taken, so that they are sent in order. Something urgent that is
+-- due waits only for what was not tried yet, which is then told at once though it was put off, and
+-- for what is being sent: what was tried and not taken comes after it. Of what is due, or is being
+-- sent, about one appointment the first is taken, too; what was put off keeps no later news of it.
+-- Locks the messages, skipping locked ones.
 WITH free AS (
     SELECT message.id, message.next_attempt_at
     FROM notifications_message AS message
@@ -24,6 +25,17 @@ WITH free AS (
                     OR earlier.attempts = 0
                     OR earlier.claimed_until > %(now)s
                 )
+        )
+        AND NOT EXISTS (
+            SELECT
+            FROM notifications_message AS earlier
+            WHERE earlier.status = 'queued'
+                AND earlier.appointment_id = message.appointment_id
+                AND earlier.channel = message.channel
+                AND earlier.seq < message.seq
+                AND earlier.patient_id IS NOT DISTINCT FROM message.patient_id
+                AND earlier.user_id IS NOT DISTINCT FROM message.user_id
+                AND earlier.next_attempt_at <= %(now)s
         )
     UNION
     SELECT first.id, first.next_attempt_at

@@ -3,18 +3,21 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from django.core.cache import cache
+from django.db import connection
 
 from accounts import members
 from accounts.models import Membership, User
+from audit import sql
 from audit.events import Actor
 from notifications import deliveries, messages, preferences, senders, tasks
 from notifications.channels import Away, Content, Failed
 from notifications.models import Message
-from scheduling import patients
-from scheduling.models import Patient
+from scheduling import appointments, patients
+from scheduling.models import Appointment, Patient
 from tests import factories, venues
 from tests.audit import broker
 from tests.notifications.stub import Stub
@@ -61,6 +64,13 @@ def _claim(*, now: datetime = NOW, limit: int = 100) -> list[Message]:
 
 def _send(*, now: datetime = NOW) -> list[str]:
     return [deliveries.deliver(message=message, now=now) for message in _claim(now=now)]
+
+
+def _send_all() -> None:
+    """Relay, and send until nothing is due."""
+    relayed()
+    while _send():
+        pass
 
 
 def _queue(clinic: World) -> Message:
@@ -408,6 +418,121 @@ def test_one_entry_holds_up_no_other(clinic: World, fake: Fake) -> None:
     assert deliveries.deliver(message=first, now=NOW) == "retried"
     fake.failure = None
     assert deliveries.deliver(message=second, now=NOW) == "sent"
+
+
+# Of one appointment, which no entry need have been for
+
+
+def _book(clinic: World) -> Appointment:
+    appointment = clinic.book()
+    relayed()
+    return appointment
+
+
+def _move(appointment: Appointment, clinic: World) -> None:
+    appointments.reschedule(
+        appointment_id=appointment.pk,
+        slot_id=clinic.slot(at=NOW + 3 * DAY).pk,
+        actor=STAFF,
+        now=NOW,
+    )
+    relayed()
+
+
+def _cancel(appointment: Appointment) -> None:
+    appointments.cancel(
+        appointment_id=appointment.pk, reason="patient_request", actor=STAFF, now=NOW
+    )
+    relayed()
+
+
+def test_what_is_told_about_one_appointment_is_told_in_order(clinic: World, fake: Fake) -> None:
+    appointment = _book(clinic)
+    _move(appointment, clinic)
+    [booked] = _claim()
+    assert _claim() == []  # while the first is being sent
+    assert deliveries.deliver(message=booked, now=NOW) == "sent"
+    assert [_send(), _send()] == [["sent"], []]
+    assert fake.kinds == ["appointment.booked", "appointment.rescheduled"]
+
+
+def test_an_offer_that_was_accepted_is_one_appointment_too(clinic: World, fake: Fake) -> None:
+    hold = clinic.offer(entry=clinic.join())
+    _send_all()
+    appointment = holds.accept(hold_id=hold.pk, actor=STAFF, now=NOW)
+    _move(appointment, clinic)
+    told = set[str]()
+    while claimed := _claim():
+        [message] = claimed
+        told.add(message.kind)
+        assert message.kind != "appointment.rescheduled" or len(told) == 3
+        deliveries.deliver(message=message, now=NOW)
+    assert told == {"appointment.booked", "waitlist.converted", "appointment.rescheduled"}
+
+
+@pytest.mark.parametrize("move", [False, True])
+def test_who_is_booked_no_longer_is_not_told_late_that_they_are(
+    clinic: World, fake: Fake, move: bool
+) -> None:
+    appointment = _book(clinic)
+    if move:
+        _send()
+        _move(appointment, clinic)
+    fake.failure = Failed(permanent=False, code="unreachable")
+    assert _send() == ["retried"]
+    fake.failure = None
+    _cancel(appointment)
+    # The last word does not wait for what is tried again, and is the last.
+    assert _send() == ["sent"]
+    assert _send(now=NOW + MINUTE) == ["suppressed"]
+    assert fake.kinds[int(move) :] == ["appointment.cancelled"]
+    assert Message.objects.get(reason="closed").kind != "appointment.cancelled"
+
+
+def test_staff_cannot_tell_again_what_is_over(clinic: World, fake: Fake) -> None:
+    appointment = _book(clinic)
+    fake.failure = Failed(permanent=True, code="address_refused")
+    assert _send() == ["failed"]
+    fake.failure = None
+    _cancel(appointment)
+    assert _send() == ["sent"]
+    messages.retry(message_id=Message.objects.get(status="failed").pk, now=NOW)
+    assert _send() == ["suppressed"]
+
+
+def test_who_has_left_the_waitlist_for_what_was_cancelled_is_not_told_that_they_are_booked(
+    clinic: World, fake: Fake
+) -> None:
+    hold = clinic.offer(entry=clinic.join())
+    _send_all()
+    _cancel(holds.accept(hold_id=hold.pk, actor=STAFF, now=NOW))
+    fake.sent.clear()
+    _send_all()
+    assert fake.kinds == ["appointment.cancelled"]
+
+
+def test_one_appointment_holds_up_no_other(clinic: World, fake: Fake) -> None:
+    patient = clinic.patient()
+    for day in (1, 2):
+        clinic.book(patient=patient, slot=clinic.slot(at=NOW + day * DAY))
+    relayed()
+    assert len(_claim()) == 2
+
+
+def test_the_order_is_read_by_index(clinic: World) -> None:
+    """However many are queued, each is compared with those of its own entry and appointment."""
+    statement = sql.text(app="notifications", name="claim_messages")
+    params: dict[str, Any] = {
+        "channel": "email", "now": NOW, "until": NOW, "urgent": ["waitlist.hold_offered"],
+        "limit": 20,
+    }  # fmt: skip
+    with connection.cursor() as cursor:
+        for other in ("seqscan", "hashjoin", "mergejoin"):  # which so few rows would have
+            cursor.execute(f"SET LOCAL enable_{other} = off")
+        cursor.execute(f"EXPLAIN {statement}", params)
+        plan = "\n".join(line for (line,) in cursor.fetchall())
+    for index in ("message_due", "message_order", "message_appointment"):
+        assert index in plan
 
 
 # The tasks
