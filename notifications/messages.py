@@ -142,8 +142,8 @@ def spread(*, message: Message, start: datetime, figure: RateLimitItem, now: dat
     return len(sql.run(app="notifications", name="spread_messages", params=params))
 
 
-def hurries(*, message: Message) -> bool:
-    """Whether something urgent waits for a message to be sent before it."""
+def hurries(*, message: Message, now: datetime) -> bool:
+    """Whether something urgent that is due waits for a message to be sent before it."""
     later = Message.objects.filter(
         status=Message.Status.QUEUED,
         entry=message.entry,
@@ -152,6 +152,7 @@ def hurries(*, message: Message) -> bool:
         user=message.user,
         seq__gt=message.seq,
         kind__in=URGENT,
+        next_attempt_at__lte=now,
     )
     return message.entry is not None and later.exists()
 

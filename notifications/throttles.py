@@ -1,6 +1,7 @@
 """When a message may be sent: not in quiet hours, and not too many at once.
 
-Both put off and never drop. Offers pass both, since the time to answer them runs.
+Both put off and never drop. Offers pass both, since the time to answer them runs: one that staff
+make in quiet hours is due when they end.
 """
 
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from datetime import datetime, timedelta
 from limits import RateLimitItem
 
 from accounts import limits
+from audit.models import Event
 from notifications import messages
 from notifications.kinds import URGENT
 from notifications.models import Message
@@ -26,12 +28,12 @@ class Wait:
 
 def wait(*, message: Message, now: datetime) -> Wait | None:
     """Say until when a message is put off; None if it may be sent, which is counted."""
-    until = _quiet_until(message=message, now=now)
-    # What would be worth nothing at the end of quiet hours is sent in them.
-    if until is not None and (message.deadline is None or message.deadline > until):
-        return Wait(until)
-    if _passes(message=message):
+    if message.kind in URGENT or messages.hurries(message=message, now=now):
         return None
+    until = _quiet_until(message=message, now=now)
+    # What would come too late at the end of quiet hours is sent in them.
+    if until is not None and not any(now < at <= until for at in _needed(message=message)):
+        return Wait(until)
     whom = message.patient_id or message.user_id
     room = {
         "messages": f"{message.channel}:{message.tenant_id}",
@@ -48,21 +50,17 @@ def wait(*, message: Message, now: datetime) -> Wait | None:
     return None
 
 
-def _passes(*, message: Message) -> bool:
-    return message.kind in URGENT or messages.hurries(message=message)
-
-
 def _quiet_until(*, message: Message, now: datetime) -> datetime | None:
-    """Return when the quiet hours end that a message falls into.
-
-    No offer is made in them but by staff, and the time to answer that one begins at their end.
-    """
+    """Return when the quiet hours end that a message falls into."""
     found = WaitlistPolicy.objects.select_related("facility")
     policy = found.filter(facility=message.facility_id).first()
-    if policy is None or messages.hurries(message=message):
-        return None
-    if message.kind not in URGENT:
-        return fill.quiet_until(policy=policy, now=now)
-    offered_at = message.hold.offered_at if message.hold else now
-    until = fill.quiet_until(policy=policy, now=offered_at)
-    return until if until is not None and until > now else None
+    return fill.quiet_until(policy=policy, now=now) if policy is not None else None
+
+
+def _needed(*, message: Message) -> list[datetime]:
+    """Return the times before which a message is of use: of a move, the old one and the new one."""
+    if message.kind != "appointment.rescheduled":
+        return [message.deadline] if message.deadline is not None else []
+    told = Event.objects.values_list("data", flat=True).get(pk=message.event_id)
+    times = (told.get(name) for name in ("from_starts_at", "starts_at"))
+    return [datetime.fromisoformat(time) for time in times if time]

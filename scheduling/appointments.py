@@ -168,9 +168,9 @@ def reschedule(
     appointment.service_id = new.service_id or appointment.service_id
     appointment.save(update_fields=["slot", "period", "provider", "facility", "service"])
     appointment.refresh_from_db()  # its version
-    data = {"from_slot_id": str(old.pk), **_times(appointment)}
+    was = {"from_slot_id": str(old.pk), "from_starts_at": old.period.lower.isoformat()}
     _record(kind="appointment.rescheduled", appointment=appointment, was="booked", actor=actor,
-            at=now, data=data)  # fmt: skip
+            at=now, data={**was, **_times(appointment)})  # fmt: skip
     return appointment
 
 

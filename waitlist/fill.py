@@ -260,6 +260,7 @@ def write(
             "source": str(source),
             "actor_type": actor.type,
             "actor_id": actor.id,
+            "start": start,
             "now": now,
         },
     )

@@ -1,6 +1,8 @@
 -- Write what people are told of the events from place %(first)s to %(last)s: one row for each event,
 -- recipient and channel; (channel, how many are to be sent). What somebody does not want, or cannot
--- be sent, is a row too, and says why. What is told in the app is delivered with its row.
+-- be sent, is a row too, and says why. What is told in the app is delivered with its row. An offer is
+-- due when the time to answer it begins. Of what was moved, news is worth nothing only when both its
+-- old and its new time are over.
 -- The relay's advisory lock makes this the only one; locks nothing.
 WITH rule AS (
     SELECT *
@@ -57,7 +59,14 @@ recipient AS (
 found AS (
     SELECT
         told.*, rule.channel, recipient.patient_id, recipient.user_id,
-        coalesce(told.data ->> 'expires_at', told.data ->> 'starts_at')::timestamptz AS deadline,
+        coalesce(
+            (told.data ->> 'expires_at')::timestamptz,
+            greatest(
+                (told.data ->> 'starts_at')::timestamptz,
+                (told.data ->> 'from_starts_at')::timestamptz
+            )
+        ) AS deadline,
+        greatest(%(now)s::timestamptz, (told.data ->> 'runs_from')::timestamptz) AS due,
         CASE told.subject_type
             WHEN 'appointment' THEN told.subject_id
             ELSE (told.data ->> 'appointment_id')::uuid
@@ -117,7 +126,7 @@ written AS (
     SELECT
         tenant_id, id, seq, kind, facility_id, entry_id, hold_id, appointment_id, patient_id,
         user_id, channel, state.status, reason, 0,
-        CASE WHEN state.status = 'queued' THEN %(now)s::timestamptz END, deadline, '',
+        CASE WHEN state.status = 'queued' THEN due END, deadline, '',
         CASE WHEN state.status = 'delivered' THEN %(now)s::timestamptz END,
         CASE WHEN state.status = 'suppressed' THEN %(now)s::timestamptz END
     FROM judged

@@ -1,12 +1,13 @@
 """Quiet hours and throttles put messages off, and drop none."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from django.conf import LazySettings
 
 from notifications import deliveries, messages
 from notifications.models import Message
+from scheduling import appointments
 from tests.notifications.mailbox import Mailbox
 from tests.notifications.told import relayed
 from tests.waitlist import worlds
@@ -65,8 +66,37 @@ def test_an_offer_that_staff_make_by_night_is_told_when_its_time_begins(
     _send(now=NOW)
     clinic.offer(entry=entry, slot=clinic.slot(at=NOW + 3 * DAY), now=NIGHT)
     relayed(now=NIGHT)
-    assert _send(now=NIGHT) == ["put_off"]
+    [offer] = _queued()
+    assert offer.next_attempt_at == MORNING
+    assert _send(now=NIGHT) == []
     assert _send(now=MORNING) == ["sent"]
+
+
+def test_an_offer_that_staff_make_by_night_wakes_nobody_with_what_was_told_before(
+    clinic: World, mailbox: Mailbox
+) -> None:
+    """What quiet hours put off goes out before the offer, in the morning."""
+    entry = clinic.join(at=NIGHT)
+    relayed(now=NIGHT)
+    assert _send(now=NIGHT) == ["put_off"]
+    clinic.offer(entry=entry, slot=clinic.slot(at=NOW + 3 * DAY), now=NIGHT)
+    relayed(now=NIGHT)
+    assert _send(now=NIGHT) == []
+    assert _send(now=MORNING - MINUTE) == []
+    assert mailbox.mails == []
+    assert [_send(now=MORNING) for _ in range(3)] == [["sent"], ["sent"], []]
+    assert ["free for you" in mail["Subject"] for mail in mailbox.mails] == [False, True]
+
+
+def test_what_falls_into_quiet_hours_hurries_for_no_offer_that_is_not_due(
+    clinic: World, mailbox: Mailbox
+) -> None:
+    entry = clinic.join(at=NIGHT)
+    clinic.offer(entry=entry, slot=clinic.slot(at=NOW + 3 * DAY), now=NIGHT)
+    relayed(now=NIGHT)
+    assert _send(now=NIGHT) == ["put_off"]
+    assert _send(now=NIGHT) == []
+    assert [_send(now=MORNING) for _ in range(3)] == [["sent"], ["sent"], []]
 
 
 def test_what_would_be_worth_nothing_in_the_morning_is_sent_by_night(
@@ -75,6 +105,54 @@ def test_what_would_be_worth_nothing_in_the_morning_is_sent_by_night(
     clinic.book(slot=clinic.slot(at=MORNING - HOUR), now=NIGHT)
     relayed(now=NIGHT)
     assert _send(now=NIGHT) == ["sent"]
+
+
+def _move(clinic: World, *, old: datetime, new: datetime, now: datetime) -> Message:
+    """Move an appointment, which the patient was told of, and return the mail about that."""
+    appointment = clinic.book(slot=clinic.slot(at=old))
+    relayed()
+    _send(now=NOW)
+    appointments.reschedule(
+        appointment_id=appointment.pk, slot_id=clinic.slot(at=new).pk, actor=STAFF, now=now
+    )
+    relayed(now=now)
+    [message] = _queued()
+    return message
+
+
+@pytest.mark.parametrize(("old", "new"), [(-HOUR, 2 * DAY), (2 * DAY, -HOUR)])
+def test_a_move_is_told_by_night_to_who_would_else_come_in_vain_or_too_late(
+    clinic: World, mailbox: Mailbox, old: timedelta, new: timedelta
+) -> None:
+    _move(clinic, old=MORNING + old, new=MORNING + new, now=NIGHT)
+    assert _send(now=NIGHT) == ["sent"]
+
+
+# An old time that is over when it is told is no reason to hurry.
+@pytest.mark.parametrize("old", [NOW + HOUR, MORNING + HOUR])
+def test_a_move_that_can_wait_for_the_morning_does(
+    clinic: World, mailbox: Mailbox, old: datetime
+) -> None:
+    _move(clinic, old=old, new=MORNING + 2 * DAY, now=NIGHT)
+    assert _send(now=NIGHT) == ["put_off"]
+    assert _send(now=MORNING) == ["sent"]
+
+
+@pytest.mark.parametrize(("old", "new"), [(DAY, 3 * DAY), (3 * DAY, DAY)])
+def test_a_move_is_told_until_both_its_times_are_over(
+    clinic: World, mailbox: Mailbox, old: timedelta, new: timedelta
+) -> None:
+    message = _move(clinic, old=NOW + old, new=NOW + new, now=NOW)
+    assert message.deadline == NOW + 3 * DAY
+    Message.objects.filter(pk=message.pk).update(next_attempt_at=NOW + 2 * DAY)
+    assert _send(now=NOW + 2 * DAY) == ["sent"]
+
+
+def test_a_move_of_which_both_times_are_over_is_not_told(clinic: World, mailbox: Mailbox) -> None:
+    message = _move(clinic, old=NOW + 3 * DAY, new=NOW + DAY, now=NOW)
+    assert _send(now=NOW + 3 * DAY) == ["suppressed"]
+    message.refresh_from_db()
+    assert message.reason == "too_late"
 
 
 def test_without_quiet_hours_nights_are_as_days(clinic: World, mailbox: Mailbox) -> None:

@@ -241,6 +241,7 @@ def test_an_appointment_moves_into_a_slot_that_overlaps_its_own(clinic: World) -
     ]  # fmt: skip
     assert events[1].data == {
         "from_slot_id": str(old.pk),
+        "from_starts_at": ten.isoformat(),
         "starts_at": half_past.isoformat(),
         "ends_at": (half_past + HOUR).isoformat(),
     }

@@ -2,6 +2,7 @@
 -- An entry that somebody has locked or changed since it was read, or whose patient got an overlapping
 -- offer meanwhile, costs its one offer and not the batch. Holds are inserted in the order of the
 -- patients, over whom alone two runs can meet here, so that they never wait for each other in a ring.
+-- The time to answer runs from %(start)s, which the events tell if it is later than now.
 -- The caller has locked the providers and the slots; locks the entries, by id, skipping locked ones.
 WITH pair AS (
     SELECT *
@@ -61,7 +62,11 @@ written AS (
     SELECT
         tenant_id, 'waitlist.hold_offered', 'hold', id, %(actor_type)s, %(actor_id)s::uuid, entry_id,
         id, slot_id, facility_id, provider_id, NULL, 'offered',
-        jsonb_build_object('source', source, 'score', score, 'expires_at', expires_at), %(now)s
+        jsonb_strip_nulls(jsonb_build_object(
+            'source', source, 'score', score, 'expires_at', expires_at,
+            'runs_from', nullif(%(start)s::timestamptz, %(now)s::timestamptz)
+        )),
+        %(now)s
     FROM held
 )
 SELECT entry_id::text, id FROM hold
