@@ -83,11 +83,15 @@ def note_answer(*, delivery: WebhookDelivery, answer: Answer, now: datetime) -> 
 
 @transaction.atomic
 def retry(*, tenant_id: UUID, delivery_id: UUID, now: datetime) -> WebhookDelivery:
-    """Let a delivery that failed, or that waits to be tried again, be sent now. Locks delivery.
+    """Let a delivery that failed, or that waits to be tried again, be sent with the next sweep.
+
+    Its endpoint's rest ends, so what else it is to be told is tried, too, each in its place. One
+    that is switched off is told nothing before it is on. Locks endpoint, delivery.
 
     :raises NotFound: if it is not one of the tenant's.
     :raises NotFailed: if it was delivered or dismissed.
     """
+    webhooks.wake(tenant_id=tenant_id, delivery_id=delivery_id)
     delivery = _lock(tenant_id=tenant_id, delivery_id=delivery_id)
     if delivery.status not in RETRIED:
         raise NotFailed(f"Delivery {delivery_id} is {delivery.status}.", field="delivery")

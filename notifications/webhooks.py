@@ -173,6 +173,12 @@ def probe(*, endpoint: WebhookEndpoint, message_id: str, now: datetime) -> Answe
     return answer
 
 
+def wake(*, tenant_id: UUID, delivery_id: UUID) -> None:
+    """End the rest of the endpoint that a tenant's delivery is for. Locks endpoint."""
+    theirs = WebhookEndpoint.objects.filter(tenant=tenant_id, deliveries=delivery_id)
+    theirs.update(rests_until=None)
+
+
 def note_success(*, endpoint_id: UUID) -> None:
     """Note that an endpoint took something. Locks endpoint."""
     failing = WebhookEndpoint.objects.filter(pk=endpoint_id, failing_since__isnull=False)

@@ -207,7 +207,10 @@ class RetryView(ApiView, GenericAPIView[Any]):
 
     @extend_schema(request=None, responses=DeliverySerializer)
     def post(self, request: Request, id: UUID) -> Response:
-        """Let a delivery that failed, or that waits to be tried again, be sent now."""
+        """Let a delivery that failed, or that waits to be tried again, be sent within a minute.
+
+        Its endpoint rests no longer. One that is switched off is told nothing before it is on.
+        """
         row = webhook_deliveries.retry(
             tenant_id=self.caller.tenant_id, delivery_id=id, now=clock.now()
         )

@@ -13,6 +13,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from accounts.models import Tenant
 from audit import clock, events, locks
+from audit.errors import NotFound
 from audit.events import SYSTEM
 from audit.models import Event
 from notifications import relay, tasks, templates, webhook_deliveries, webhooks
@@ -152,7 +153,7 @@ def test_what_fails_is_sent_again_with_the_same_id(clinic: World, receiver: Rece
         "pending", 500, "refused",
     )  # fmt: skip
     webhook_deliveries.retry(tenant_id=clinic.tenant.pk, delivery_id=delivery.pk, now=clock.now())
-    WebhookEndpoint.objects.update(rests_until=None)
+    assert webhooks.due(now=clock.now()) == [endpoint.pk]  # for the sweep
     assert send(endpoint) == {"delivered": 1, "failed": 0}
     assert receiver.ids == [event_id, event_id]
     endpoint.refresh_from_db()
@@ -328,6 +329,27 @@ def test_staff_retry_and_dismiss_what_failed(clinic: World) -> None:
     ):
         with pytest.raises(NotFailed):
             function(**known)
+
+
+def test_a_retry_wakes_its_own_endpoint_alone_and_none_that_is_off(clinic: World) -> None:
+    mine, _ = (add(clinic.tenant, f"https://{name}.example/")[0] for name in "ab")
+    clinic.join()
+    relayed()
+    for delivery in WebhookDelivery.objects.all():
+        webhook_deliveries.note_answer(delivery=delivery, answer=DOWN, now=NOW)
+    delivery = mine.deliveries.get()
+    assert webhooks.due(now=NOW) == []
+    stranger = factories.TenantFactory.create()
+    with pytest.raises(NotFound):
+        webhook_deliveries.retry(tenant_id=stranger.pk, delivery_id=delivery.pk, now=NOW)
+    assert webhooks.due(now=NOW) == []
+    webhook_deliveries.retry(tenant_id=clinic.tenant.pk, delivery_id=delivery.pk, now=NOW)
+    assert webhooks.due(now=NOW) == [mine.pk]
+    mine.refresh_from_db()
+    assert mine.failing_since == NOW  # a retry is no success
+    webhooks.change(tenant_id=clinic.tenant.pk, endpoint_id=mine.pk, changes={"is_active": False})
+    webhook_deliveries.retry(tenant_id=clinic.tenant.pk, delivery_id=delivery.pk, now=NOW)
+    assert webhooks.due(now=NOW) == []
 
 
 @pytest.mark.parametrize(
