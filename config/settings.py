@@ -202,6 +202,7 @@ RATE_LIMITS: dict[str, str] = {
     "token": "5/minute",  # per address and account
     "refresh": "30/minute",  # per address
     "offer": "30/minute",  # per address
+    "unsubscribe": "10/minute",  # per person; by links that are nobody's, per address
     "register": "5/minute",  # per address
     "invitation": "30/minute",  # per address
     "message": "20/hour",  # per recipient and channel; what is more is sent later

@@ -36,14 +36,6 @@ class LinkView(links.LinkView):
     template = "notifications/link.html"
     page: ClassVar[str]
 
-    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Count the request.
-
-        :raises Throttled: if there were too many from its address.
-        """
-        super().initial(request, *args, **kwargs)
-        limits.check(limit="offer", who=limits.address(request=request), tenant=None)
-
     def known(self, *, data: Any) -> Mapping[str, Any]:
         """Say which page it is, too."""
         return {"page": self.page, "answer": data}
@@ -79,7 +71,18 @@ class UnsubscribeView(LinkView):
         return Response(SubscriptionAnswer(unsubscribes.unsubscribe(subscriber=whose)).data)
 
     def _read(self, *, token: str) -> unsubscribes.Subscriber:
-        whose = unsubscribes.read(token=token)
+        """Return whom the link names, and count the request as theirs.
+
+        Providers of mail send the clicks of many from a few addresses.
+        """
+        try:
+            whose = unsubscribes.read(token=token)
+        except unsubscribes.BadLink:
+            address = limits.address(request=self.request)
+            limits.check(limit="unsubscribe", who=address, tenant=None)
+            raise
+        who = str(whose.patient_id or whose.user_id)
+        limits.check(limit="unsubscribe", who=who, tenant=whose.tenant_id)
         self.language = whose.language
         return whose
 
@@ -103,6 +106,14 @@ class NudgeView(LinkView):
     serializer_class = NudgeReply
     problems: ClassVar = {"GET": (Throttled,), "POST": (entries.EntryClosed, Throttled)}
     page = "nudge"
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Count the request.
+
+        :raises Throttled: if there were too many from its address.
+        """
+        super().initial(request, *args, **kwargs)
+        limits.check(limit="offer", who=limits.address(request=request), tenant=None)
 
     @extend_schema(auth=[], responses={(200, "application/json"): NudgeAnswer, (200, PAGE): str})
     def get(self, request: Request, token: str) -> Response:

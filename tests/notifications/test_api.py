@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import pytest
 from django.test import Client
+from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from accounts.models import User
@@ -224,6 +225,19 @@ def test_one_click_unsubscribes_and_a_look_does_not(world: World) -> None:
     assert not Preference.objects.get(patient=patient).waitlist_reminders
     assert client.post(path).json() == {"waitlist_reminders": False}
     assert b"<form" not in client.get(path, HTTP_ACCEPT="text/html").content
+
+
+def test_a_provider_of_mail_may_click_for_many_from_one_address(
+    world: World, settings: Settings
+) -> None:
+    """Nor do they who look at offers from there keep anybody from it."""
+    settings.RATE_LIMITS = {**settings.RATE_LIMITS, "offer": "1/minute", "unsubscribe": "2/minute"}
+    paths = [_unsubscribe_path(world)[0] for _ in range(3)]
+    client = APIClient()
+    assert [client.post(path).status_code for path in paths] == [200, 200, 200]
+    assert [client.get(paths[0]).status_code for _ in range(2)] == [200, 429]
+    wrong = [client.post(f"{BASE}unsubscribe/wrong{n}").status_code for n in range(3)]
+    assert wrong == [404, 404, 429]
 
 
 def test_the_link_of_who_is_gone_is_not_there(world: World) -> None:
