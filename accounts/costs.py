@@ -109,5 +109,5 @@ class Scales(ValidationRule):
 
 def reads(*, field: GraphQLField | None) -> bool:
     """Say whether a field below those of Query and Mutation goes to the database for itself."""
-    definition = field and field.extensions.get(GraphQLCoreConverter.DEFINITION_BACKREF)
-    return definition is not None and READS.items() <= definition.metadata.items()
+    told: Any = field.extensions.get(GraphQLCoreConverter.DEFINITION_BACKREF) if field else None
+    return told is not None and READS.items() <= told.metadata.items()

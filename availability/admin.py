@@ -133,7 +133,7 @@ class ReceivedRfpAdmin(Admin):
     def get_queryset(self, request: HttpRequest) -> Rows:
         """Return what was sent to the venues of the user's tenants."""
         places = access.rows_of(user=request.user, rows=Facility.objects.all())
-        sent = super().get_queryset(request).filter(rfp__sent_at__isnull=False)
+        sent: Rows = super().get_queryset(request).filter(rfp__sent_at__isnull=False)
         return sent.filter(facility__in=places)
 
     @admin.display(description="organizer", ordering="tenant__name")
