@@ -13,6 +13,7 @@ from graphql import (
     FieldNode,
     FragmentSpreadNode,
     GraphQLError,
+    GraphQLField,
     GraphQLNamedType,
     GraphQLObjectType,
     InlineFragmentNode,
@@ -25,8 +26,10 @@ from graphql import (
     is_list_type,
     is_object_type,
 )
+from strawberry.schema.schema_converter import GraphQLCoreConverter
 
-ROOT = 100  # a field of Query or Mutation, which goes to the database; every other costs 1
+ROOT = 100  # a field of Query or Mutation, which goes to the database; most others cost 1
+READS = {"reads": True}  # the metadata of those below that go there again, and cost as much
 ROWS = 50  # how often what is below a list counts: as often as the longest page has rows
 MOST = 2000  # for a page of the longest list with all its fields
 DEEPEST = 6
@@ -91,7 +94,7 @@ class Scales(ValidationRule):
         below = self._of_set(node.selection_set, named) if node.selection_set else Weight()
         rows = ROWS if is_list_type(get_nullable_type(kind)) and is_object_type(named) else 1
         roots = self.context.schema.query_type, self.context.schema.mutation_type
-        own = ROOT if parent in roots else 1
+        own = ROOT if parent in roots or reads(field=fields.get(name)) else 1
         return Weight(own + rows * below.cost, 1 + below.depth)
 
     def _of_fragment(self, name: str) -> Weight:
@@ -102,3 +105,9 @@ class Scales(ValidationRule):
                 parent = self.context.schema.get_type(fragment.type_condition.name.value)
                 self.fragments[name] = self._of_set(fragment.selection_set, parent)
         return self.fragments[name]
+
+
+def reads(*, field: GraphQLField | None) -> bool:
+    """Say whether a field below those of Query and Mutation goes to the database for itself."""
+    told: Any = field.extensions.get(GraphQLCoreConverter.DEFINITION_BACKREF) if field else None
+    return told is not None and READS.items() <= told.metadata.items()

@@ -7,6 +7,7 @@ from django.contrib import admin
 from django.http import HttpRequest
 from unfold.widgets import UnfoldAdminSelectWidget
 
+from accounts import access
 from accounts.access import Right
 from accounts.admin import InTenant, TenantAdmin
 from audit import clock
@@ -14,8 +15,10 @@ from audit.columns import Column, label, link, rows
 from audit.filters import DayFilter
 from audit.pages import Admin, Answer, FunctionForm, Rows, action, actor, arguments
 from availability import rfps, statuses
-from availability.models import Rfp, RfpVenue, Signal, VenueAvailability
+from availability.models import ReceivedRfp, Rfp, RfpVenue, Signal, VenueAvailability
+from scheduling.models import Facility
 
+TARGET_STATUS = label(colours={"responded": "primary", "shortlisted": "info", "awarded": "success"})
 STATUS = label(
     field="status",
     colours={
@@ -70,12 +73,7 @@ class RfpVenueAdmin(TenantAdmin):
     subject = "rfp_venue"
     history_by = "subject_id"
     list_display = (
-        link(field="rfp"), link(field="facility"),
-        label(
-            field="status",
-            colours={"responded": "primary", "shortlisted": "info", "awarded": "success"},
-        ),
-        "response", "responded_at",
+        link(field="rfp"), link(field="facility"), TARGET_STATUS, "response", "responded_at",
     )  # fmt: skip
     list_filter = ("status", "response")
     list_select_related = ("rfp", "facility")
@@ -85,6 +83,68 @@ class RfpVenueAdmin(TenantAdmin):
         "tenant", link(field="rfp"), link(field="facility"), "status", "response",
         "response_notes", "responded_at",
     )  # fmt: skip
+
+
+def _asked(*, field: str) -> Column:
+    """Show what the RFP says."""
+
+    def show(row: ReceivedRfp) -> Any:
+        return getattr(row.rfp, field)
+
+    show.__name__ = f"rfp_{field}"
+    return admin.display(description=field.replace("_", " "), ordering=f"rfp__{field}")(show)
+
+
+ASKED = tuple(
+    _asked(field=field)
+    for field in (
+        "title", "event_type", "preferred_dates_start", "preferred_dates_end", "dates_flexible",
+        "attendance_min", "attendance_max", "space_requirements", "response_deadline", "sent_at",
+    )
+)  # fmt: skip
+
+
+@admin.register(ReceivedRfp)
+class ReceivedRfpAdmin(Admin):
+    """RFPs as venues got them, for the venues' people; they are answered over the API."""
+
+    list_display = (
+        _asked(field="title"), "organizer", "facility", _asked(field="preferred_dates_start"),
+        TARGET_STATUS, "response", _asked(field="response_deadline"),
+    )  # fmt: skip
+    list_filter = ("status", "response")
+    list_select_related = ("rfp", "facility", "tenant")
+    search_fields = ("rfp__title", "tenant__name", "facility__name")
+    ids = ("pk", "rfp_id", "facility_id")
+    readonly_fields = ("organizer", "rfp_status", *ASKED)
+    fieldsets = (
+        ("Asked", {"fields": readonly_fields}),
+        (
+            "Answered",
+            {"fields": ("facility", "status", "response", "response_notes", "responded_at")},
+        ),
+    )
+
+    def may(self, request: HttpRequest, row: Any = None, *, edit: bool = False) -> bool:
+        """Say whether the user works for the venue: the row's tenant is the organizer's."""
+        tenant_id = row.facility.tenant_id if row else None
+        return access.may(user=request.user, right=Right.WORK, tenant_id=tenant_id)
+
+    def get_queryset(self, request: HttpRequest) -> Rows:
+        """Return what was sent to the venues of the user's tenants."""
+        places = access.rows_of(user=request.user, rows=Facility.objects.all())
+        sent: Rows = super().get_queryset(request).filter(rfp__sent_at__isnull=False)
+        return sent.filter(facility__in=places)
+
+    @admin.display(description="organizer", ordering="tenant__name")
+    def organizer(self, row: ReceivedRfp) -> str:
+        """Say who asks."""
+        return row.tenant.name
+
+    @admin.display(description="RFP status", ordering="rfp__status")
+    def rfp_status(self, row: ReceivedRfp) -> str:
+        """Say what became of what was asked."""
+        return row.rfp.get_status_display()
 
 
 class AvailabilityForm(FunctionForm):

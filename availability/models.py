@@ -244,6 +244,14 @@ class RfpVenue(Versioned):
         return f"{self.rfp} at {self.facility}"
 
 
+class ReceivedRfp(RfpVenue):
+    """An RFP as a venue got it. Carries the organizer's tenant; it is for the venue's."""
+
+    class Meta:
+        proxy = True
+        verbose_name = "received RFP"
+
+
 class Venue(Facility):
     """A facility as this app sees it: one of kind venue is made with its availability."""
 

@@ -39,6 +39,7 @@ GROUPS = (
         (
             ("request_quote", "availability.rfp"),
             ("forward_to_inbox", "availability.rfpvenue"),
+            ("mark_email_unread", "availability.receivedrfp"),
             ("event_note", "availability.venueavailability"),
             ("sensors", "availability.signal"),
             ("electric_bolt", "waitlist.circuitbreaker"),

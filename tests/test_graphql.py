@@ -153,6 +153,20 @@ def test_a_field_costs_what_is_below_it_as_often_as_there_are_rows(organizer: Ap
     assert answer.errors[0]["message"] == f"This costs {cost}, and at most {costs.MOST}."
 
 
+def test_what_is_counted_for_a_field_costs_as_much_as_what_is_asked_first(
+    owner: Api, place: Facility
+) -> None:
+    def sheet(times: int) -> str:
+        counted = " ".join(f"s{n}: signalSummary {{ periodDays }}" for n in range(times))
+        return f'{{ venueAvailability(venueId: "{place.pk}") {{ {counted} }} }}'
+
+    assert not ask(owner, sheet(18)).errors
+    answer = ask(owner, sheet(19))
+    assert answer.codes == ["too_costly"]
+    cost = 20 * costs.ROOT + 19
+    assert answer.errors[0]["message"] == f"This costs {cost}, and at most {costs.MOST}."
+
+
 def test_few_ids_can_be_tried_at_once() -> None:
     answer = ask(Api(), badges(costs.MOST // costs.ROOT))
     assert answer.codes == ["too_costly"]

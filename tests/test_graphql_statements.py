@@ -12,6 +12,7 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from graphql import get_named_type, get_nullable_type, is_list_type, is_object_type
 
+from accounts import costs
 from accounts.roles import Role
 from audit import clock
 from availability import rfps, statuses
@@ -95,8 +96,8 @@ def grow(scene: Scene) -> None:
     statuses.infer(now=NOW)
 
 
-def operation(scene: Scene, name: str) -> str:
-    """Write one that asks for a field and all below it, for as many rows as it gives."""
+def operation(scene: Scene, name: str, shown: str = "") -> str:
+    """Write one that asks for a field and all or what is `shown` below it, for many rows."""
     root = "Mutation" if name in types()["Mutation"].fields else "Query"
     field = types()[root].fields[name]
     who = scene.apis[STATEMENTS[name][0]]
@@ -107,12 +108,13 @@ def operation(scene: Scene, name: str) -> str:
     if "pageSize" in field.args:
         asked = "(pageSize: 50)"
     role = Role.ADMIN if who is scene.apis["admin"] else None
-    return f"{root.lower()} {{ {name}{asked} {all_of(get_named_type(field.type).name, role)} }}"
+    shown = shown or all_of(get_named_type(field.type).name, role)
+    return f"{root.lower()} {{ {name}{asked} {shown} }}"
 
 
-def statements(scene: Scene, name: str) -> tuple[int, int]:
+def statements(scene: Scene, name: str, shown: str = "") -> tuple[int, int]:
     """Ask, and undo it; return how many statements that took, and how much was answered."""
-    api, text = scene.apis[STATEMENTS[name][0]], operation(scene, name)
+    api, text = scene.apis[STATEMENTS[name][0]], operation(scene, name, shown)
     with transaction.atomic():
         with CaptureQueriesContext(connection) as captured:
             answer = ask(api, text)
@@ -138,6 +140,21 @@ def test_a_field_with_all_below_it_takes_the_same_statements_for_50_rows(
     assert many == few
     if name in {"venues", "myWaitlistEntries"}:
         assert more > 20 * shown
+
+
+def reading(kind: str) -> int:
+    """Count the fields below a type that are weighed as going to the database for themselves."""
+    below = types().get(kind)
+    fields = below.fields.values() if below else ()
+    return sum(costs.reads(field=one) + reading(get_named_type(one.type).name) for one in fields)
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_a_field_below_takes_a_statement_only_if_it_is_weighed_so(scene: Scene, name: str) -> None:
+    statements(scene, name)
+    [bare, whole] = [statements(scene, name, shown)[0] for shown in ("{ __typename }", "")]
+    root = "Mutation" if name in types()["Mutation"].fields else "Query"
+    assert whole - bare == reading(get_named_type(types()[root].fields[name].type).name)
 
 
 def test_every_list_is_one_of_those_above() -> None:

@@ -1,8 +1,8 @@
 """Breakers: a queue stops that offers its whole place to one after the other, and nobody answers.
 
 How many offers lapsed in a row is counted from the holds, since the last one that was answered or
-given back and since the breaker was last resolved. The owner is asked, and says that offers go on;
-who does not for long has the queue deactivated until they do.
+given back in time and since the breaker was last resolved. The owner is asked, and says that offers
+go on; who does not for long has the queue deactivated until they do.
 """
 
 from collections.abc import Collection

@@ -155,14 +155,10 @@ def _join(
     wishing.apply(entry=entry, changes=wishes, queue=queue, policy=policy, patient=entry.patient)
     if entry.expires_at <= now:
         raise ValidationError({"latest": "This time is over."})
-    waiting = WaitlistEntry.objects.filter(ACTIVE)
-    here = waiting.filter(facility=facility_id)
-    mine = waiting.filter(tenant=entry.tenant_id, patient=entry.patient, organizer=entry.organizer)
-    if _reached(limit=policy.max_queue_size, entries=here):
-        raise QueueFull(f"The waitlist of {facility_id} is full.", field="facility")
-    if _reached(limit=policy.max_active_per_requester, entries=mine):
-        raise TooManyEntries("The requester waits in as many queues as may be.")
+    no_room = _find_cap(entry=entry, policy=policy)
     _save(entry=entry)
+    if no_room is not None:  # raised now, since that they wait here already says more
+        raise no_room
     queues.revise(facility_ids=[facility_id], visitors=[facility_id] if entry.any_facility else [])
     data = {
         "position": ranking.position(entry=entry),
@@ -335,6 +331,18 @@ def can_join(*, facility_id: UUID) -> bool:
     limit = WaitlistPolicy.objects.get(facility=facility_id).max_queue_size
     here = WaitlistEntry.objects.filter(ACTIVE, facility=facility_id)
     return not _reached(limit=limit, entries=here)
+
+
+def _find_cap(*, entry: WaitlistEntry, policy: WaitlistPolicy) -> Refused | None:
+    """Return what keeps another entry out of the locked queue, or from the locked requester."""
+    waiting = WaitlistEntry.objects.filter(ACTIVE)
+    here = waiting.filter(facility=entry.facility_id)
+    mine = waiting.filter(tenant=entry.tenant_id, patient=entry.patient, organizer=entry.organizer)
+    if _reached(limit=policy.max_queue_size, entries=here):
+        return QueueFull(f"The waitlist of {entry.facility_id} is full.", field="facility")
+    if _reached(limit=policy.max_active_per_requester, entries=mine):
+        return TooManyEntries("The requester waits in as many queues as may be.")
+    return None
 
 
 def _reached(*, limit: int | None, entries: QuerySet[WaitlistEntry]) -> bool:

@@ -7,7 +7,7 @@ from uuid import UUID
 import strawberry
 import strawberry_django
 
-from accounts import pages, rows
+from accounts import costs, pages, rows
 from accounts.graphql import Info, Pagination, check_page
 from availability import badges, scopes, signals, statuses
 from availability.api.venues import show_badge
@@ -66,7 +66,9 @@ class VenueAvailabilityType:
     manual_override_at: datetime | None
     inferred_status: Status | None
     last_inferred_at: datetime | None
-    signal_summary: AvailabilitySignalSummary = strawberry.field(resolver=_summarise)
+    signal_summary: AvailabilitySignalSummary = strawberry.field(
+        resolver=_summarise, metadata=costs.READS
+    )
     version: int
     updated_at: datetime
 

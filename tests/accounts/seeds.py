@@ -130,6 +130,7 @@ def grow(*, seed: Seed, name: str) -> None:
     VenueAvailability.objects.create(**common)
     rfp = Rfp.objects.create(tenant=tenant, **venues.contents(title=f"{name} gala {n}"))
     target = RfpVenue.objects.create(**common, rfp=rfp)
+    Rfp.objects.filter(pk=rfp.pk).update(status="sent", sent_at=now)
     Signal.objects.create(
         tenant_id=tenant.pk,
         facility_id=seed.facility.pk,

@@ -70,7 +70,7 @@ def test_every_table_has_pages() -> None:
         for model in apps.get_app_config(app).get_models()
         if not model._meta.proxy and "pgtrigger" not in model._meta.label_lower
     }
-    assert set(MODELS) == tables
+    assert {model for model in MODELS if not model._meta.proxy} == tables
 
 
 @pytest.mark.parametrize("who", ["superuser", "admin", "staff"])

@@ -3,9 +3,11 @@
 import pytest
 from django.test import Client
 
-from availability.models import Rfp, RfpVenue, Signal, VenueAvailability
+from accounts.roles import Role
+from availability.models import ReceivedRfp, Rfp, RfpVenue, Signal, VenueAvailability
 from tests import factories
 from tests.accounts.pages import act, send, url
+from tests.api import log_in
 from tests.venues import Scene, set_scene
 
 pytestmark = pytest.mark.django_db
@@ -55,3 +57,41 @@ def test_staff_of_a_venue_do_not_set_it(client: Client, scene: Scene) -> None:
     assert client.post(page, {"status": "fully_booked"}).status_code == 403
     assert client.get(url(VenueAvailability, "changelist")).status_code == 403
     assert scene.availability.status == "not_set"
+
+
+@pytest.mark.parametrize("role", [Role.ADMIN, Role.STAFF])
+def test_a_venues_people_read_what_was_sent_to_it(client: Client, scene: Scene, role: Role) -> None:
+    """What REST shows them, and no more: no draft, and nothing of other venues."""
+    other = set_scene(organizer=scene.organizer)
+    rfp = scene.send(to=[scene.venue, other.venue], title="Autumn ball")
+    scene.answer(rfp)
+    scene.draft(title="Not yet sent")
+    other.send(title="For others")
+    owner = log_in(tenant=scene.venue.tenant, role=role)
+    received = owner.get(f"venues/{scene.venue.pk}/rfps").json()["results"]
+    assert owner.user is not None
+    client.force_login(owner.user)
+    page = client.get(url(ReceivedRfp, "changelist"))
+    assert [str(row.pk) for row in page.context["cl"].result_list] == [
+        one["id"] for one in received
+    ]
+    assert len(received) == 1
+    target = scene.target(rfp)
+    address = url(ReceivedRfp, "change", target.pk)
+    for text in (page.content.decode(), client.get(address).content.decode()):
+        assert "Autumn ball" in text
+        assert scene.organizer.name in text
+        assert other.venue.name not in text
+    assert client.post(address, {"status": "awarded"}).status_code == 403
+    assert client.get(url(ReceivedRfp, "add")).status_code == 403
+    elsewhere = url(ReceivedRfp, "change", scene.target(rfp, other.venue).pk)
+    assert client.get(elsewhere).status_code == 302
+    searched = client.get(url(ReceivedRfp, "changelist", q="others")).content.decode()
+    assert "For others" not in searched
+
+
+def test_an_organizer_received_nothing(client: Client, scene: Scene) -> None:
+    target = scene.target(scene.send())
+    client.force_login(factories.MembershipFactory.create(tenant=scene.organizer).user)
+    assert not client.get(url(ReceivedRfp, "changelist")).context["cl"].result_list
+    assert client.get(url(ReceivedRfp, "change", target.pk)).status_code == 302

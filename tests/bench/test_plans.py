@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 from inspect import signature
@@ -13,14 +14,25 @@ from django.db import connection
 
 from audit import sql
 from audit.events import SYSTEM
+from availability.models import RfpVenue
 from bench import worlds
 from bench.worlds import NOW
 from notifications import relay
 from scheduling import appointments, blocks
 from scheduling.models import Appointment, Facility, Patient, Service, Slot
-from tests import venues
+from tests import factories, venues
 from tests.waitlist import asking
-from waitlist import breakers, candidates, cascades, entries, fill, holds, ranking
+from waitlist import (
+    breakers,
+    candidates,
+    cascades,
+    entries,
+    explanations,
+    fill,
+    holds,
+    invites,
+    ranking,
+)
 from waitlist.models import Hold, WaitlistEntry, WaitlistPolicy
 
 #: Tables that are too long to be read from end to end.
@@ -165,14 +177,14 @@ PLANS: list[tuple[str, dict[str, Any], set[str]]] = [
     ("find_open_slots", {"slots": None}, {"slot_open"}),
     ("find_concerned", {}, {"scheduling_slot_pkey", "slot_open", "waitlist_waitlistentry_pkey"}),
     ("load_slots", {}, {"scheduling_slot_pkey", "slot_provider_claimed_once"}),
-    ("find_kin", FIRST, {"entry_status_priority"}),
+    ("find_kin", FIRST, {"entry_run"}),
     ("find_kin", {}, {"waitlist_waitlistentry_pkey"}),
-    ("count_waiting", WHOLE, {"entry_visitors"}),
+    ("count_waiting", WHOLE, {"entry_run", "entry_visitors"}),
     ("load_entries", {}, set()),
-    ("load_entries", FIRST, {"entry_status_priority"}),
-    ("load_entries", WHOLE, {"entry_visitors"}),
+    ("load_entries", FIRST, {"entry_run"}),
+    ("load_entries", WHOLE, {"entry_run", "entry_visitors"}),
     ("find_bars", {}, {"hold_slot"}),
-    ("find_bars", WHOLE, {"hold_slot", "entry_visitors"}),
+    ("find_bars", WHOLE, {"hold_slot", "entry_run", "entry_visitors"}),
     ("find_wishes", {}, {"entry_wish", "entry_visitors"}),
     ("walk_queue", {}, {"entry_wish"}),
     ("walk_visitors", {}, {"entry_visitors"}),
@@ -208,6 +220,15 @@ def test_a_walk_reads_few_of_those_whose_wishes_the_slot_does_not_meet(rare: str
             cursor.execute("ANALYZE")
     slots = [str(id) for id in Slot.objects.filter(status="open").values_list("pk", flat=True)]
     board = candidates.board(slots=fill.load_slots(slot_ids=slots, policy=policy), policy=policy)
+    with _entries_read() as rows:
+        found = candidates.walk(board=board, policy=policy, now=NOW)
+    assert {one.levels[0][0] for one in found} == {90 if rare == "day" else 100}
+    assert 0 < sum(rows) < 1_000
+
+
+@contextmanager
+def _entries_read() -> Iterator[list[int]]:
+    """Count the entries that each named statement reads, as it runs."""
     rows: list[int] = []
 
     def count(execute: Any, statement: str, params: Any, *args: Any) -> Any:
@@ -222,9 +243,7 @@ def test_a_walk_reads_few_of_those_whose_wishes_the_slot_does_not_meet(rare: str
         return execute(statement, params, *args)
 
     with connection.execute_wrapper(count):
-        found = candidates.walk(board=board, policy=policy, now=NOW)
-    assert {one.levels[0][0] for one in found} == {90 if rare == "day" else 100}
-    assert 0 < sum(rows) < 1_000
+        yield rows
 
 
 def _used(work: Callable[[], object]) -> set[str]:
@@ -328,12 +347,12 @@ def test_positions_are_told_along_the_index(policy: WaitlistPolicy, everywhere: 
     assert "entry_queue" in used
 
 
-# Venues: of 30,000 holds of one venue all but a few are over, and 10,000 organizers wait for it.
+# Venues: of 30,000 holds of one venue all but a few are over, and some organizers wait for it.
 VENUES = """
 SET LOCAL session_replication_role = replica;
 WITH organizer AS (
     INSERT INTO accounts_tenant (name, slug, kind)
-    SELECT 'Organizer', 'organizer-' || n, 'organizer' FROM generate_series(1, 10000) AS n
+    SELECT 'Organizer', 'organizer-' || n, 'organizer' FROM generate_series(1, %(waiting)s) AS n
     RETURNING id
 )
 INSERT INTO waitlist_waitlistentry (
@@ -357,12 +376,34 @@ SET LOCAL session_replication_role = origin;
 """
 
 
-def test_no_step_of_a_venues_queue_reads_a_long_table_whole(policy: WaitlistPolicy) -> None:
+def _open_venue(*, waiting: int) -> tuple[Facility, RfpVenue]:
+    """Open a venue for which so many wait, and return it with its answer to one more."""
     place = venues.open_venue()
     [source] = asking.refused(places=[place], by=asking.organizer(), at=NOW)
+    named = {"tenant": place.tenant_id, "venue": place.pk, "source": source.pk}
     with connection.cursor() as cursor:
-        cursor.execute(VENUES, {"tenant": place.tenant_id, "venue": place.pk, "source": source.pk})
+        cursor.execute(VENUES, {**named, "waiting": waiting})
         cursor.execute("ANALYZE")
+    return place, source
+
+
+@pytest.mark.parametrize("waiting", [50, 10_000])
+def test_no_work_on_a_venues_slots_reads_an_organizer(policy: WaitlistPolicy, waiting: int) -> None:
+    """Few or many among the 10,000 patients elsewhere: else an owner could time who waits."""
+    place, _ = _open_venue(waiting=waiting)
+    slot = factories.SlotFactory.create(facility=place, starts_at=NOW + timedelta(days=1))
+    with _entries_read() as rows:
+        found = explanations.explain_slot(slot_id=slot.pk, now=NOW)
+        with pytest.raises(invites.NobodyFits):
+            invites.invite(slot_id=slot.pk, entry_id=None, actor=SYSTEM, now=NOW)
+        filled = fill.fill(facility_id=place.pk, now=NOW)
+    assert (found.closed, found.waiting, filled.fruitless) == ([], 0, 1)
+    assert rows
+    assert sum(rows) == 0
+
+
+def test_no_step_of_a_venues_queue_reads_a_long_table_whole(policy: WaitlistPolicy) -> None:
+    place, source = _open_venue(waiting=10_000)
     asking.free(place=place, at=NOW)
     steps: list[tuple[Callable[[], object], set[str]]] = [
         (

@@ -1,9 +1,10 @@
 """Three offers in a row that nobody answers: the venue's owner is asked."""
 
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pytest
+from django.db import transaction
 
 from audit.events import Actor
 from audit.models import Event
@@ -103,6 +104,39 @@ def test_an_answer_between_them_begins_the_count_anew(place: Facility, answer: s
     else:
         holds.decline(hold_id=hold.pk, actor=STAFF, now=at)
     at = lapse(place, at=at, times=2)
+    assert states(place) == []
+    lapse(place, at=at)
+    assert states(place) == ["tripped"]
+
+
+@pytest.mark.parametrize("late", [SECOND, 0 * SECOND])
+@pytest.mark.parametrize("leave", ["cancel", "no"])
+def test_what_is_given_back_after_its_deadline_has_lapsed(
+    place: Facility, leave: str, late: timedelta
+) -> None:
+    """Though no sweep has been there; a second before, it is an answer."""
+    asking.free(place=place)
+    at = lapse(place, at=NOW, times=2)
+    hold = offer(place, at=at)
+    for early in (True, False):
+        with transaction.atomic():
+            at = hold.expires_at - SECOND if early else hold.expires_at + late
+            if leave == "cancel":
+                entries.cancel(entry_id=hold.entry_id, reason="other", actor=STAFF, now=at)
+            else:
+                nudges.answer(entry_id=hold.entry_id, interested=False, actor=STAFF, now=at)
+            hold.refresh_from_db()
+            assert (hold.status, hold.closed_at) == ("withdrawn", at)
+            assert states(place) == ([] if early else ["tripped"])
+            transaction.set_rollback(True)
+
+
+def test_a_lapse_that_was_given_back_late_is_one_of_three_in_a_row(place: Facility) -> None:
+    asking.free(place=place)
+    late = offer(place, at=NOW)
+    at = late.expires_at + DAY
+    entries.cancel(entry_id=late.entry_id, reason="other", actor=STAFF, now=at)
+    at = lapse(place, at=at)
     assert states(place) == []
     lapse(place, at=at)
     assert states(place) == ["tripped"]

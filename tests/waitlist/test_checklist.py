@@ -129,8 +129,12 @@ def test_rate_limit_of_five_active_entries_is_enforced() -> None:
     sources = asking.refused(places=[venues.open_venue() for _ in range(6)], by=organizer)
     for source in sources[:5]:
         asking.join(source=source)
+    asking.offer(place=sources[0].facility)  # who is offered a venue waits for it still
     with pytest.raises(entries.TooManyEntries):
         asking.join(source=sources[5])
+    entry = WaitlistEntry.objects.get(facility=sources[1].facility)
+    entries.cancel(entry_id=entry.pk, reason="other", actor=STAFF, now=NOW)
+    assert asking.join(source=sources[5]).status == "waiting"
 
 
 def test_duplicate_active_entry_for_same_venue_is_blocked(place: Facility) -> None:
@@ -140,6 +144,19 @@ def test_duplicate_active_entry_for_same_venue_is_blocked(place: Facility) -> No
     for again in (first, second):
         with pytest.raises(entries.AlreadyWaiting):
             asking.join(source=again)
+    asking.offer(place=place)
+    with pytest.raises(entries.AlreadyWaiting):
+        asking.join(source=second)
+    # Nor is it the cap that blocks it: with five it is still a duplicate, and leaves nothing.
+    for source in asking.refused(places=[venues.open_venue() for _ in range(4)], by=organizer):
+        asking.join(source=source)
+    with pytest.raises(entries.AlreadyWaiting):
+        asking.join(source=second)
+    assert WaitlistEntry.objects.filter(organizer=organizer).count() == 5
+    # Who has left may come again.
+    entry = WaitlistEntry.objects.get(facility=place)
+    entries.cancel(entry_id=entry.pk, reason="other", actor=STAFF, now=NOW)
+    assert asking.join(source=second).status == "waiting"
 
 
 def test_hold_conversion_creates_a_prefilled_draft_rfp_with_only_the_waitlisted_venue(
@@ -149,10 +166,9 @@ def test_hold_conversion_creates_a_prefilled_draft_rfp_with_only_the_waitlisted_
     asking.join(source=source)
     rfp = asking.convert(asking.offer(place=place)).converted_rfp
     assert rfp is not None
-    assert (rfp.status, rfp.title, rfp.duplicated_from) == ("draft", "Spring gala", source.rfp)
-    assert (rfp.attendance_min, rfp.attendance_max, rfp.preferred_dates_start) == (
-        50, 120, date(2030, 5, 1)
-    )  # fmt: skip
+    filled = {name: getattr(rfp, name) for name in venues.contents()}
+    assert filled == venues.contents(response_deadline=NOW + 7 * DAY)
+    assert (rfp.status, rfp.sent_at, rfp.duplicated_from) == ("draft", None, source.rfp)
     assert [target.facility for target in rfp.targets.all()] == [place]
 
 
@@ -294,13 +310,22 @@ def offered(place: Facility, *, to: WaitlistEntry, at: datetime) -> Hold:
 def test_queue_position_is_calculated_correctly_and_updates_when_people_ahead_leave(
     place: Facility,
 ) -> None:
-    waiting = [asking.wait(place=place, at=NOW + n * HOUR) for n in range(4)]
-    assert [ranking.position(entry=entry) for entry in waiting] == [1, 2, 3, 4]
+    waiting = [asking.wait(place=place, at=NOW + n * HOUR) for n in range(5)]
+
+    def positions() -> list[int | None]:
+        for entry in waiting:
+            entry.refresh_from_db()
+        return [ranking.position(entry=entry) for entry in waiting]
+
+    assert positions() == [1, 2, 3, 4, 5]
     entries.cancel(entry_id=waiting[0].pk, reason="other", actor=STAFF, now=NOW + DAY)
-    asking.convert(asking.offer(place=place, at=NOW + DAY), at=NOW + DAY)
-    for entry in waiting:
-        entry.refresh_from_db()
-    assert [ranking.position(entry=entry) for entry in waiting] == [None, None, 1, 2]
+    assert positions() == [None, 1, 2, 3, 4]
+    hold = asking.offer(place=place, at=NOW + DAY)
+    assert positions() == [None, 1, 2, 3, 4]  # who is offered it keeps their place
+    holds.expire_due(now=hold.expires_at, limit=10)
+    assert positions() == [None, None, 1, 2, 3]
+    asking.convert(asking.offer(place=place, at=hold.expires_at), at=hold.expires_at)
+    assert positions() == [None, None, None, 1, 2]
 
 
 def test_auto_expiry_works_for_both_date_specific_and_general_entries(place: Facility) -> None:

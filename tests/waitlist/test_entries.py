@@ -146,6 +146,14 @@ def test_a_full_queue_takes_nobody(clinic: World) -> None:
     assert clinic.join().status == Status.WAITING
 
 
+def test_who_waits_already_is_told_so_wherever_there_is_no_room(clinic: World) -> None:
+    clinic.change(max_queue_size=1, max_active_per_requester=1)
+    patient = clinic.patient()
+    clinic.join(patient=patient)
+    again = {"service_id": clinic.service.pk}
+    assert _refusal(clinic, patient_id=patient.pk, wishes=again).code == "already_waiting"
+
+
 def test_an_offered_entry_fills_its_place_in_the_queue(clinic: World) -> None:
     clinic.change(max_queue_size=1)
     clinic.offer()

@@ -1,5 +1,5 @@
--- Which slots those who wait for a facility, or the given ones of them, are kept from although their
--- wishes may be met: (entry, slot, rule). What somebody was offered before or has cancelled is not
+-- Which slots the patients who wait for a facility, or the given ones of them, are kept from although
+-- their wishes may be met: (entry, slot, rule). What somebody was offered before or has cancelled is not
 -- offered to them again, whichever of their entries it was. An offer that was withdrawn does not count,
 -- unless it was taken back by hand. Takes no lock.
 WITH slot AS MATERIALIZED (
@@ -11,7 +11,8 @@ span AS MATERIALIZED (
 entry AS MATERIALIZED (
     SELECT id, patient_id
     FROM waitlist_waitlistentry
-    WHERE %(entries)s::uuid[] IS NULL AND facility_id = %(facility)s AND status = 'waiting'
+    WHERE %(entries)s::uuid[] IS NULL AND status = 'waiting'
+        AND CASE WHEN patient_id IS NOT NULL THEN facility_id END = %(facility)s
     UNION ALL
     SELECT id, patient_id
     FROM waitlist_waitlistentry

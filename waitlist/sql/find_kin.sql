@@ -1,10 +1,12 @@
--- The first entries that wait for a facility, its own by rank, or the given ones, and whatever else the
--- same people wait for here: (id, whether it is one of those). Takes no lock.
+-- The first patients' entries that wait for a facility, its own by rank, or the given ones, and whatever
+-- else the same people wait for here: (id, whether it is one of those). Takes no lock.
 WITH first AS (
     (
         SELECT id, patient_id
         FROM waitlist_waitlistentry
-        WHERE facility_id = %(facility)s AND status = 'waiting' AND %(entries)s::uuid[] IS NULL
+        WHERE CASE WHEN patient_id IS NOT NULL THEN facility_id END = %(facility)s
+            AND status = 'waiting'
+            AND %(entries)s::uuid[] IS NULL
         ORDER BY rank_key DESC, joined_at, id
         LIMIT %(limit)s
     )

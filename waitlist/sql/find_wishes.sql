@@ -1,4 +1,4 @@
--- The wishes with which people wait for a facility, its own and visitors, for one of the services or
+-- The wishes with which patients wait for a facility, its own and visitors, for one of the services or
 -- (a service of zeros) for none: (visitor, service, provider, whether that is required, days as "135",
 -- time). Each is one step along the index, from one wish to the next, however many have it: what nobody
 -- wishes is known without reading who waits. Takes no lock.
@@ -10,7 +10,7 @@ WITH RECURSIVE own AS (
             wanted.service, coalesce(provider_id, '00000000-0000-0000-0000-000000000000') AS provider,
             provider_required AS required, preferred_days AS days, preferred_time AS time
         FROM waitlist_waitlistentry
-        WHERE facility_id = %(facility)s
+        WHERE CASE WHEN patient_id IS NOT NULL THEN facility_id END = %(facility)s
             AND status = 'waiting'
             AND coalesce(service_id, '00000000-0000-0000-0000-000000000000') = wanted.service
         ORDER BY 2, 3, 4, 5
@@ -24,7 +24,7 @@ WITH RECURSIVE own AS (
             own.service, coalesce(provider_id, '00000000-0000-0000-0000-000000000000'),
             provider_required, preferred_days, preferred_time
         FROM waitlist_waitlistentry
-        WHERE facility_id = %(facility)s
+        WHERE CASE WHEN patient_id IS NOT NULL THEN facility_id END = %(facility)s
             AND status = 'waiting'
             AND coalesce(service_id, '00000000-0000-0000-0000-000000000000') = own.service
             AND (

@@ -1,5 +1,6 @@
--- Those who wait for a facility, or the given ones of them, or up to a limit the first of its own, in the
--- order of its runs: its own by rank, then visitors by joining. Times in microseconds since 1970, days as "135". Takes no lock.
+-- The patients who wait for a facility, or the given ones of them, or up to a limit the first of its own,
+-- in the order of its runs: its own by rank, then visitors by joining. Times in microseconds since 1970,
+-- days as "135". Takes no lock.
 SELECT
     entry.id::text, entry.version, entry.patient_id::text, entry.facility_id <> %(facility)s AS visitor,
     entry.service_id::text, entry.provider_id::text, entry.provider_required,
@@ -16,7 +17,9 @@ FROM (
     (
         SELECT *
         FROM waitlist_waitlistentry
-        WHERE facility_id = %(facility)s AND status = 'waiting' AND %(entries)s::uuid[] IS NULL
+        WHERE CASE WHEN patient_id IS NOT NULL THEN facility_id END = %(facility)s
+            AND status = 'waiting'
+            AND %(entries)s::uuid[] IS NULL
         ORDER BY rank_key DESC, joined_at, id
         LIMIT %(limit)s
     )

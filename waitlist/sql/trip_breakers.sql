@@ -1,13 +1,14 @@
 -- Trip the breakers of queues whose last offers without slot all lapsed, as many as the policy says,
--- since one was answered or given back and since the last breaker was resolved: (id). The caller has
--- locked the queues; locks nothing.
+-- since one was answered or given back in time and since the last breaker was resolved: (id). What was
+-- given back after its deadline had lapsed, though no sweep had been there. The caller has locked the
+-- queues; locks nothing.
 WITH silent AS (
     SELECT policy.facility_id, policy.tenant_id
     FROM waitlist_waitlistpolicy AS policy
     CROSS JOIN LATERAL (
-        SELECT count(*) FILTER (WHERE last.status = 'expired') AS lapses
+        SELECT count(*) FILTER (WHERE last.closed_at >= last.expires_at) AS lapses
         FROM (
-            SELECT hold.status
+            SELECT hold.closed_at, hold.expires_at
             FROM waitlist_hold AS hold
             WHERE hold.facility_id = policy.facility_id
                 AND hold.slot_id IS NULL

@@ -1,5 +1,5 @@
--- The first of a facility's queue who have one of these wishes and want a date that the slot is on: (id).
--- One walk along the index for each wish, which stops at the limit. Takes no lock.
+-- The first patients of a facility's queue who have one of these wishes and want a date that the slot is
+-- on: (id). One walk along the index for each wish, which stops at the limit. Takes no lock.
 SELECT entry.id::text
 FROM unnest(
     %(services)s::uuid[], %(providers)s::uuid[], %(required)s::boolean[], %(days)s::text[],
@@ -8,7 +8,7 @@ FROM unnest(
 CROSS JOIN LATERAL (
     SELECT id, rank_key, joined_at
     FROM waitlist_waitlistentry
-    WHERE facility_id = %(facility)s
+    WHERE CASE WHEN patient_id IS NOT NULL THEN facility_id END = %(facility)s
         AND status = 'waiting'
         AND coalesce(service_id, '00000000-0000-0000-0000-000000000000') = wish.service
         AND coalesce(provider_id, '00000000-0000-0000-0000-000000000000') = wish.provider

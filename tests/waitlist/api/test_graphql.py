@@ -182,6 +182,7 @@ def test_five_and_no_more_however_they_are_asked_for(organizer: Tenant, api: Api
     assert answer.errors[0]["extensions"]["retryAfter"] == 3600
     assert answer.errors[0]["extensions"]["status"] == 429
     assert [one and bool(one["id"]) for one in answer.data.values()] == [True] * 5 + [None]
+    assert refused(ask(api, JOIN, id=str(sources[0].pk))) == "409 already_waiting"
     assert WaitlistEntry.objects.count() == 5
 
 

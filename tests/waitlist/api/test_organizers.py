@@ -104,6 +104,9 @@ def test_five_and_no_more(organizer: Tenant, api: Api) -> None:
     assert [answer.status_code for answer in answers] == [201] * 5 + [429]
     assert refusal(answers[5]) == (429, "too_many_entries")
     assert answers[5]["Retry-After"]
+    again = post(api, at(organizer), {"source_rfp_venue_id": str(sources[0].pk)})
+    assert refusal(again) == (409, "already_waiting")
+    assert WaitlistEntry.objects.count() == 5
 
 
 def test_what_cannot_be_waited_for(place: Facility, organizer: Tenant, api: Api) -> None:

@@ -9,19 +9,22 @@ from typing import Any, NamedTuple
 
 import pytest
 from django.db import connection, transaction
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from accounts.roles import Role
 from audit import clock
 from availability import rfps, statuses
 from availability.models import RfpVenue
-from scheduling.models import Facility
+from scheduling import appointments
+from scheduling.models import Appointment, Facility, Patient, Service, Slot
 from tests import factories, venues
+from tests.accounts.pages import url
 from tests.api import Api, log_in
-from tests.waitlist import asking
-from tests.waitlist.worlds import DAY, NOW, STAFF
+from tests.waitlist import asking, worlds
+from tests.waitlist.worlds import DAY, NOW, STAFF, World
 from waitlist import ranking
-from waitlist.models import CircuitBreaker
+from waitlist.models import CircuitBreaker, WaitlistEntry
 
 pytestmark = pytest.mark.django_db
 
@@ -33,12 +36,32 @@ TOUCHED = """
 
 
 class Owner(NamedTuple):
-    """The people of a venue that has room, and the organizers whom it refused before."""
+    """The people of a venue that has room, and the organizers whom it refused before.
+
+    A patient of the same tenant's clinic takes any facility for the service that is `wanted`.
+    """
 
     place: Facility
     admin: Api
     staff: Api
+    pages: Client
     refused: Sequence[RfpVenue]
+    wanted: Service
+    unwanted: Service
+
+    def slot(self, service: Service) -> Slot:
+        """Open a slot."""
+        return factories.SlotFactory.create(
+            facility=self.place, service=service, starts_at=NOW + DAY
+        )
+
+    def book(self, service: Service) -> Appointment:
+        """Book a slot for a patient who waits for nothing."""
+        patient = factories.PatientFactory.create(tenant=self.place.tenant)
+        return appointments.book(
+            slot_id=self.slot(service).pk, patient_id=patient.pk, source="staff", actor=STAFF,
+            now=NOW,
+        )  # fmt: skip
 
 
 @pytest.fixture
@@ -53,11 +76,31 @@ def owner(db: None, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Owner:
         facility_id=place.pk, status="limited_availability", actor=venues.OWNER, now=NOW
     )
     admin, staff = (log_in(tenant=place.tenant, role=role) for role in (Role.ADMIN, Role.STAFF))
+    assert staff.user is not None
+    pages = Client()
+    pages.force_login(staff.user)
+    clinic = worlds.build(tenant=place.tenant)
+    clinic.join(any_facility=True)
+    _crowd(elsewhere=worlds.build())
+    unwanted = factories.ServiceFactory.create(tenant=place.tenant)
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL enable_seqscan = off")
         cursor.execute("SET LOCAL enable_bitmapscan = off")
-        cursor.execute("SET LOCAL enable_sort = off")
-    return Owner(place, admin, staff, refused)
+    return Owner(place, admin, staff, pages, refused, clinic.service, unwanted)
+
+
+def _crowd(*, elsewhere: World) -> None:
+    """Let many wait for something else, so that an entry is found by its key, not among all."""
+    Patient.objects.bulk_create(
+        Patient(tenant=elsewhere.tenant, name="Patient") for _ in range(500)
+    )
+    WaitlistEntry.objects.bulk_create(
+        WaitlistEntry(
+            tenant=elsewhere.tenant, facility=elsewhere.facility, patient=patient, rank_key=n,
+            joined_at=NOW, expires_at=NOW + DAY,
+        )
+        for n, patient in enumerate(Patient.objects.filter(tenant=elsewhere.tenant))
+    )  # fmt: skip
 
 
 def _touched() -> Counter[str]:
@@ -113,8 +156,29 @@ def _resolve(owner: Owner) -> Callable[[], Any]:
     return lambda: owner.admin.post(path, {"action": "resume"}, format="json")
 
 
+def _invite(owner: Owner, service: Service) -> Callable[[], Any]:
+    path = f"slots/{owner.slot(service).pk}/waitlist/invite"
+    return lambda: owner.staff.post(path, {}, format="json")
+
+
+def _invite_for(owner: Owner, service: Service) -> Callable[[], Any]:
+    path = f"appointments/{owner.book(service).pk}/waitlist/invite"
+    return lambda: owner.staff.post(path, {"reason": "patient_request"}, format="json")
+
+
+def _explain(owner: Owner) -> Callable[[], Any]:
+    path = f"slots/{owner.slot(owner.wanted).pk}/waitlist/explain"
+    return lambda: owner.staff.get(path)
+
+
+def _offer(owner: Owner, row: Slot | Appointment, **answers: Any) -> Callable[[], Any]:
+    data = {"action": "offer", "_selected_action": [str(row.pk)], **answers}
+    return lambda: owner.pages.post(url(type(row), "changelist"), data)
+
+
+Asked = dict[str, tuple[Callable[[Owner], Callable[[], Any]], int]]
 #: What is asked, and the status that is answered.
-ASKED: dict[str, tuple[Callable[[Owner], Callable[[], Any]], int]] = {
+ASKED: Asked = {
     "policy": (lambda owner: _put_policy(owner, auto_invite=False, min_match_score=60), 200),
     "policy as it is": (_put_policy, 200),
     "policy unique": (lambda owner: _put_policy(owner, unique_per_service=True), 400),
@@ -136,17 +200,40 @@ ASKED: dict[str, tuple[Callable[[Owner], Callable[[], Any]], int]] = {
     ),
     "delete": (lambda owner: lambda: owner.staff.delete(f"facilities/{owner.place.pk}"), 204),
 }  # fmt: skip
+#: The same of slots.
+ASKED_OF_SLOTS: Asked = {
+    "invite": (lambda owner: _invite(owner, owner.wanted), 201),
+    "invite nobody": (lambda owner: _invite(owner, owner.unwanted), 409),
+    "invite for": (lambda owner: _invite_for(owner, owner.wanted), 201),
+    "invite nobody for": (lambda owner: _invite_for(owner, owner.unwanted), 409),
+    "explain": (_explain, 200),
+    "offer": (lambda owner: _offer(owner, owner.slot(owner.wanted)), 302),
+    "offer to nobody": (lambda owner: _offer(owner, owner.slot(owner.unwanted)), 302),
+    "offer for": (
+        lambda owner: _offer(
+            owner, owner.book(owner.wanted), answered="1", reason="patient_request"
+        ),
+        302,
+    ),
+}
 
 
-def test_what_an_owner_asks_costs_the_same_however_many_wait(owner: Owner) -> None:
+@pytest.mark.parametrize("is_of_slots", [False, True])
+def test_what_an_owner_asks_costs_the_same_however_many_wait(
+    owner: Owner, is_of_slots: bool
+) -> None:
+    wanted = ASKED_OF_SLOTS if is_of_slots else ASKED
+    if not is_of_slots:  # an offer sorts what it locks; a queue is read by its index
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL enable_sort = off")
     first, *others = owner.refused
     asking.join(source=first)  # who resolves is told whether anybody was offered the place
-    calls = {asked: make(owner) for asked, (make, _) in ASKED.items()}
+    calls = {asked: make(owner) for asked, (make, _) in wanted.items()}
     for call in calls.values():
         cost(call)  # the first one fills caches
     few = {asked: cost(call) for asked, call in calls.items()}
     assert {asked: status for asked, (status, _, _) in few.items()} == {
-        asked: status for asked, (_, status) in ASKED.items()
+        asked: status for asked, (_, status) in wanted.items()
     }
     for source in others:
         asking.join(source=source)
