@@ -1,7 +1,7 @@
 """The event log: `record` what happened, in the transaction that made it happen."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -79,6 +79,7 @@ KINDS: dict[str, frozenset[str]] = {
 
 
 HURRY = 5  # seconds
+MANY = 100  # subjects of which one message tells
 #: In the cache while that task is on its way.
 HURRIED = "audit.hurried"
 ANY = "*"  # in `settings.EVENT_TASKS`: whatever the kind
@@ -154,7 +155,8 @@ def record_all(*, events: Sequence[Event]) -> None:
     Event.objects.bulk_create(events)
     hurry()
     for event in events:
-        announce(kind=event.kind, ids=[event.facility_id or event.subject_id])
+        told = event.facility_id or event.subject_id
+        announce(kind=event.kind, ids=[told], subjects={told: [event.subject_id]})
 
 
 def _is_plain(value: object) -> bool:
@@ -166,16 +168,23 @@ def _is_plain(value: object) -> bool:
     return value is None or isinstance(value, int | float)
 
 
-def announce(*, kind: str, ids: Iterable[UUID]) -> None:
+def announce(
+    *, kind: str, ids: Iterable[UUID], subjects: Mapping[UUID, Collection[UUID]] | None = None
+) -> None:
     """Send the task that `settings.EVENT_TASKS` names for this kind, on commit.
 
     `ids` are the facilities, or the subjects of events without one; the task is sent once for each
-    in a transaction. SQL that writes events itself calls this after it. A broker that is away costs
-    the hurry, not the fact: a sweep finds what a lost message left.
+    in a transaction. For a kind in `settings.EVENT_SUBJECTS` it is told the `subjects` at each
+    besides; where they are not given, or are many, it is told none, which stands for all. SQL that
+    writes events itself calls this after it. A broker that is away costs the hurry, not the fact: a
+    sweep finds what a lost message left.
     """
     task = settings.EVENT_TASKS.get(kind)
-    if task is not None:
-        _send(messages={_Send(task, str(one)) for one in ids})
+    if task is None:
+        return
+    which = subjects if subjects and kind in settings.EVENT_SUBJECTS else {}
+    for one in ids:
+        _send(message=_Send(task, str(one), _few(which.get(one, ()))))
 
 
 def hurry() -> None:
@@ -186,7 +195,7 @@ def hurry() -> None:
     """
     task = settings.EVENT_TASKS.get(ANY)
     if task is not None:
-        _send(messages={_Send(task)})
+        _send(message=_Send(task))
 
 
 def heed() -> None:
@@ -194,19 +203,35 @@ def heed() -> None:
     cache.delete(HURRIED)
 
 
-def _send(*, messages: set["_Send"]) -> None:
-    waiting = {entry[1] for entry in connection.run_on_commit}
-    for message in messages - waiting:
-        transaction.on_commit(message)
+def _few(subjects: Collection[UUID]) -> frozenset[UUID] | None:
+    return frozenset(subjects) if 0 < len(subjects) <= MANY else None
 
 
-@dataclass(frozen=True, slots=True)
+def _send(*, message: "_Send") -> None:
+    for _, waiting, *_ in connection.run_on_commit:
+        if isinstance(waiting, _Send) and waiting.tells(message):
+            return
+    transaction.on_commit(message)
+
+
+@dataclass(slots=True)
 class _Send:
     task: str
     arg: str | None = None
+    subjects: frozenset[UUID] | None = None  # None for all
+
+    def tells(self, other: "_Send") -> bool:
+        """Take on what another message would tell, if it is to the same task and about the same."""
+        if (self.task, self.arg) != (other.task, other.arg):
+            return False
+        if self.subjects and other.subjects:
+            self.subjects = _few(self.subjects | other.subjects)
+        else:
+            self.subjects = None
+        return True
 
     def __call__(self) -> None:
-        args = [] if self.arg is None else [self.arg]
+        args = [] if self.arg is None else [self.arg, *sorted(map(str, self.subjects or ()))]
         # What is about no id in particular is worth nothing once its sweep has come.
         expires = HURRY if self.arg is None else None
         try:

@@ -290,7 +290,7 @@ def _add_seats(player: Player, section: Section, number: int, period: DateTimeTZ
         for provider in player.make_providers(place=section, number=missing):
             slot = player.make_slot(place=section, provider=provider, period=period)
             section.providers[slot] = provider
-        player.touch(place=section)
+            player.touch(place=section, what=slot)
 
 
 def _draw(

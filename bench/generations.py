@@ -26,7 +26,7 @@ def bench_generate(*, hours: Path, practices: Path, runs: int) -> Result:
 
     def build() -> None:
         call_command(
-            "import_availability", str(hours), practices=str(practices), tenant="nhs",
+            "import_availability", str(hours), practices=practices, tenant="nhs",
             timezone="Europe/London", slot_minutes=30, verbosity=0,
         )  # fmt: skip
 

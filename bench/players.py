@@ -82,7 +82,7 @@ class Player:
         self._number = len(self._ahead)
         self._live: dict[UUID, _Live] = {}
         self._sold: list[_Sale] = []
-        self._touched: dict[UUID, None] = {}  # to be filled
+        self._touched: dict[UUID, set[UUID] | None] = {}  # to be filled: what changed there, or all
         self._changed: dict[UUID, None] = {}
         self._daily = policy.quiet_until or time(0)
         self._zone = ZoneInfo(script.timezone)
@@ -215,7 +215,7 @@ class Player:
         if slot not in place.blocks:
             place.open[slot] = Opening(self.now)
         self.figures.counts["cancelled"] += 1
-        self.touch(place=place)
+        self.touch(place=place, what=slot)
 
     def join(self, *, place: Place, person: int, wishes: Mapping[str, Any]) -> UUID:
         """Let somebody wait."""
@@ -226,7 +226,7 @@ class Player:
         )  # fmt: skip
         place.waiting[entry.pk] = Waiter(person, self.now)
         self.figures.counts["joined"] += 1
-        self.touch(place=place)
+        self.touch(place=place, what=entry.pk)
         return entry.pk
 
     def leave(self, place: Place, entry: UUID) -> None:
@@ -238,7 +238,7 @@ class Player:
                 self._withdrawn(hold)
         del place.waiting[entry]
         self.figures.counts["left"] += 1
-        self.touch(place=place)
+        self._changed[place.facility_id] = None
 
     def block(self, *, place: Place, slot: UUID, period: DateTimeTZRange, provider: UUID) -> None:
         """Take a seat out of what can be offered; a hold on it is withdrawn, a booking stays."""
@@ -253,18 +253,20 @@ class Player:
                 if live.slot == slot:
                     self._withdrawn(hold)
         place.open.pop(slot, None)
-        self.touch(place=place)
+        self._changed[place.facility_id] = None
 
     def unblock(self, *, place: Place, slot: UUID) -> None:
         """Give a seat back."""
         blocks.remove(block_id=place.blocks.pop(slot), actor=SYSTEM, now=self.now)
         if slot not in place.booked:
             place.open[slot] = Opening(self.now)
-        self.touch(place=place)
+        self.touch(place=place, what=slot)
 
-    def touch(self, *, place: Place) -> None:
-        """Have a place filled when all that happens at this instant has."""
-        self._touched[place.facility_id] = None
+    def touch(self, *, place: Place, what: UUID) -> None:
+        """Have this slot filled, or what this entry may take, when the instant is over."""
+        changed = self._touched.setdefault(place.facility_id, set())
+        if changed is not None:
+            changed.add(what)
         self._changed[place.facility_id] = None
 
     # What the worker and beat do
@@ -273,18 +275,20 @@ class Player:
         if self._touched:
             self._write_sold()
         touched, self._touched = self._touched, {}
-        for facility_id in touched:
+        for facility_id, which in touched.items():
             place = self.places[facility_id]
             # Where nobody waits or nothing is open a pass has nothing to find.
             if place.waiting and place.open:
-                self._fill(place)
+                self._fill(place, which)
         changed, self._changed = self._changed, {}
         for facility_id in changed:
             self._note_spell(self.places[facility_id])
 
-    def _fill(self, place: Place) -> None:
+    def _fill(self, place: Place, changed: set[UUID] | None) -> None:
         offers = 0
-        for filled in fill.passes(facility_id=place.facility_id, clock=lambda: self.now):
+        for filled in fill.passes(
+            facility_id=place.facility_id, clock=lambda: self.now, changed=changed
+        ):
             offers += filled.offers
             self.figures.counts["clashes"] += filled.clashes
         if not offers:
@@ -351,6 +355,7 @@ class Player:
         place, slot, entry, _ = self._live.pop(hold)
         self._reopen(place, slot)
         place.waiting[entry] = place.offered.pop(entry)
+        self.touch(place=place, what=entry)
 
     def _settle(self, hold_ids: Sequence[UUID]) -> None:
         """Learn what became of slots and entries whose offers came to nothing."""
@@ -362,13 +367,14 @@ class Player:
             waiter = place.offered.pop(entry)
             if status[entry] == WaitlistEntry.Status.WAITING:
                 place.waiting[entry] = waiter
+                self.touch(place=place, what=entry)
             else:
                 self.figures.counts["expired"] += 1
 
     def _reopen(self, place: Place, slot: UUID) -> None:
         place.open[slot] = place.held.pop(slot)
         place.free(slot=slot, now=self.now)
-        self.touch(place=place)
+        self.touch(place=place, what=slot)
 
     def _run_daily(self) -> None:
         while entries.expire_due(now=self.now, limit=LIMIT):
@@ -379,7 +385,7 @@ class Player:
         for entry, facility_id in found.values_list("pk", "facility"):
             if self.places[facility_id].waiting.pop(entry, None):
                 self.figures.counts["expired"] += 1
-                self.touch(place=self.places[facility_id])
+                self._changed[facility_id] = None
         for facility_id in fill.facilities(now=self.now):
             self._touched[facility_id] = None
         self._wait_for_tomorrow()

@@ -380,6 +380,7 @@ EVENT_TASKS: dict[str, str] = {
     "*": "notifications.tasks.relay_events",
     "slot.opened": "waitlist.tasks.fill_facility",
     "waitlist.joined": "waitlist.tasks.fill_facility",
+    "waitlist.requeued": "waitlist.tasks.fill_facility",
     "waitlist.converted": "waitlist.tasks.tell_positions",
     "waitlist.cancelled": "waitlist.tasks.tell_positions",
     "waitlist.auto_expired": "waitlist.tasks.tell_positions",
@@ -392,6 +393,9 @@ EVENT_TASKS: dict[str, str] = {
     "patient.updated": "waitlist.tasks.rerank_patient",
     "access.invited": "accounts.tasks.mail_invitations",
 }
+
+#: Kinds whose task is told the subjects as well: after the facility's id, theirs.
+EVENT_SUBJECTS = {"slot.opened", "waitlist.joined", "waitlist.requeued"}
 
 CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="") or broker_url(redis_url=REDIS_URL)
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True

@@ -295,6 +295,9 @@ def land(*, slot_ids: Collection[UUID], was: str, actor: Actor, now: datetime) -
             "now": now,
         },
     )
-    opened = {facility for _, status, facility in rows if status == Slot.Status.OPEN}
-    events.announce(kind="slot.opened", ids=opened)
+    opened: dict[UUID, list[UUID]] = {}
+    for slot, status, facility in rows:
+        if status == Slot.Status.OPEN:
+            opened.setdefault(facility, []).append(slot)
+    events.announce(kind="slot.opened", ids=opened, subjects=opened)
     return {slot: status for slot, status, _ in rows}

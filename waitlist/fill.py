@@ -67,14 +67,21 @@ def _find_opened(*, now: datetime) -> list[UUID]:
     return [one for (one,) in sql.run(app="waitlist", name="find_opened", params={"now": now})]
 
 
-def passes(*, facility_id: UUID, clock: Callable[[], datetime]) -> Iterator[Filled]:
+def passes(
+    *,
+    facility_id: UUID,
+    clock: Callable[[], datetime],
+    changed: Collection[UUID] | None = None,
+) -> Iterator[Filled]:
     """Fill a facility in as many passes as its slots need, each with transaction and time its own.
+
+    With `changed` only what concerns these slots and entries; see `fill`.
 
     :raises Busy: if another pass is under way there.
     """
     is_long = False
     while True:
-        filled = fill(facility_id=facility_id, now=clock(), is_long=is_long)
+        filled = fill(facility_id=facility_id, now=clock(), changed=changed, is_long=is_long)
         is_long = bool(filled.left)
         yield filled
         if not filled.left or not filled.offers + filled.fruitless:
@@ -82,9 +89,17 @@ def passes(*, facility_id: UUID, clock: Callable[[], datetime]) -> Iterator[Fill
 
 
 @transaction.atomic
-def fill(*, facility_id: UUID, now: datetime, is_long: bool = False) -> Filled:
+def fill(
+    *,
+    facility_id: UUID,
+    now: datetime,
+    changed: Collection[UUID] | None = None,
+    is_long: bool = False,
+) -> Filled:
     """Offer what is open at a facility to those who wait; nothing in quiet hours.
 
+    `changed` are slots that were freed and entries that did not wait before: with them, only these
+    slots are offered, what they hid, and what these entries may take, each to whoever is first.
     Of a queue that the pass before found too long (`is_long`), only the slots that it can be held
     against at once are locked. Locks provider, slot, entry.
 
@@ -101,9 +116,10 @@ def fill(*, facility_id: UUID, now: datetime, is_long: bool = False) -> Filled:
         "visitors_revision": policy.visitors_revision,
         "supply_revision": policy.facility.queue.supply_revision,
     }
-    opened = find_open(policy=policy, seen=seen, now=now)
+    opened = find_open(policy=policy, seen=seen, now=now, changed=changed)
     if not opened:
-        _note_dry(policy=policy, seen=seen, now=now)
+        if changed is None:
+            _note_dry(policy=policy, seen=seen, now=now)
         return Filled()
     first = opened
     if is_long:
@@ -131,7 +147,8 @@ def fill(*, facility_id: UUID, now: datetime, is_long: bool = False) -> Filled:
             params={**seen, "slots": sql.array(values=nobody), "now": now},
         )
     # What a claim hides is nothing to try: the end of the claim changes the queue.
-    if not (left or choice.pairs or find_open(policy=policy, seen=seen, now=now)):
+    is_through = changed is None and not left and not choice.pairs
+    if is_through and not find_open(policy=policy, seen=seen, now=now):
         _note_dry(policy=policy, seen=seen, now=now)
     return Filled(len(written), len(nobody), len(choice.pairs) - len(written), left)
 
@@ -180,22 +197,34 @@ def is_on(*, policy: WaitlistPolicy) -> bool:
     return is_open and policy.auto_invite
 
 
-def find_open(*, policy: WaitlistPolicy, seen: dict[str, int] | None, now: datetime) -> list[Id]:
+def find_open(
+    *,
+    policy: WaitlistPolicy,
+    seen: dict[str, int] | None,
+    now: datetime,
+    changed: Collection[UUID] | None = None,
+) -> list[Id]:
     """Find the slots that may be offered now, by start.
 
-    With `seen`, of what was tried in vain only what the queue has changed for since.
+    With `seen`, of what was tried in vain only what the queue has changed for since. With
+    `changed`, only what concerns these slots and entries.
     """
-    first = now + policy.min_notice
+    after = now + policy.min_notice
+    times = {"after": after, "first": after + policy.min_hold, "last": now + policy.look_ahead}
+    among = None
+    if changed is not None:
+        params = {**times, "facility": policy.facility_id, "changed": sql.array(values=changed)}
+        found = sql.run(app="waitlist", name="find_concerned", params=params)
+        among = sql.array(values=(slot for (slot,) in found))
     rows = sql.run(
         app="waitlist",
         name="find_open_slots",
         params={
+            **times,
             **(seen or {"revision": None, "visitors_revision": None}),
             "facility": policy.facility_id,
+            "slots": among,
             "now": now,
-            "after": first,
-            "first": first + policy.min_hold,
-            "last": now + policy.look_ahead,
         },
     )
     return [slot for (slot,) in rows]

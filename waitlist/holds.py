@@ -195,9 +195,14 @@ def close(
             "reason": reason,
         },
     )
-    freed = [slot for _, slot, _ in rows if slot is not None]
+    freed = [slot for _, slot, *_ in rows if slot is not None]
     slots.land(slot_ids=freed, was=Slot.Status.HELD, actor=actor, now=now)
-    places = {facility for _, slot, facility in rows if slot is None}
+    requeued: dict[UUID, list[UUID]] = {}
+    for _, slot, _, entry, queue in rows:
+        if slot and entry:
+            requeued.setdefault(queue, []).append(entry)
+    events.announce(kind="waitlist.requeued", ids=requeued, subjects=requeued)
+    places = {facility for _, slot, facility, *_ in rows if slot is None}
     if places:
         breakers.trip(facility_ids=places, now=now)
         events.announce(kind=f"waitlist.hold_{to}", ids=places)

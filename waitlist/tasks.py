@@ -49,15 +49,18 @@ def fill_facilities(*facility_ids: str) -> dict[str, int]:
 
 
 @shared_task(bind=True, max_retries=30)
-def fill_facility(self: "Task[[str], dict[str, int]]", facility_id: str) -> dict[str, int]:
-    """At once on commit, when a slot opens or somebody joins.
+def fill_facility(
+    self: "Task[..., dict[str, int]]", facility_id: str, *changed: str
+) -> dict[str, int]:
+    """At once on commit, when slots open or somebody waits, who are named unless they are many.
 
     A pass that is under way may have read before the slot was free, so this one comes again.
     """
     counts = {"offers": 0, "fruitless": 0}
     clashes = 0
+    which = [UUID(one) for one in changed] or None
     try:
-        for filled in fill.passes(facility_id=UUID(facility_id), clock=clock.now):
+        for filled in fill.passes(facility_id=UUID(facility_id), clock=clock.now, changed=which):
             counts["offers"] += filled.offers
             counts["fruitless"] += filled.fruitless
             clashes += filled.clashes

@@ -24,6 +24,7 @@ from waitlist.models import Hold
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("empty_queues")]
 
 FACILITY = UUID("00000000-0000-7000-8000-00000000000f")
+SLOT = UUID("00000000-0000-7000-8000-00000000000e")
 
 
 def _record(kind: str = "slot.opened", **columns: Any) -> None:
@@ -178,6 +179,73 @@ def _sent(callbacks: list[Any]) -> list[tuple[str, str]]:
     return sorted((one.task, one.arg) for one in callbacks if one.task != RELAY)
 
 
+def _told(callbacks: list[Any]) -> dict[str, list[str]]:
+    """Return the arguments with which each task but the relay would be sent."""
+    broker.empty()
+    for callback in callbacks:
+        callback()
+    found = {task: args for _, task, args in broker.messages() if task != RELAY}
+    broker.empty()
+    return found
+
+
+def test_a_task_is_told_of_the_subjects_of_some_kinds(
+    django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
+) -> None:
+    slots = sorted(uuid4() for _ in range(3))
+    with django_capture_on_commit_callbacks() as callbacks:
+        for slot in slots[:2]:
+            _record(subject_id=slot)
+        with transaction.atomic():
+            events.announce(
+                kind="slot.opened", ids=[FACILITY], subjects={FACILITY: [slots[2], slots[0]]}
+            )
+        _record("block.created")
+    assert _told(callbacks) == {
+        "waitlist.tasks.fill_facility": [str(FACILITY), *map(str, slots)],
+        "waitlist.tasks.withdraw_blocked_holds": [str(FACILITY)],
+    }
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("number", [None, events.MANY + 1])
+def test_a_task_is_told_of_none_where_all_or_many_are_concerned(
+    order: int,
+    number: int | None,
+    django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
+) -> None:
+    many = {FACILITY: [uuid4() for _ in range(number)]} if number else None
+    told = [many, {FACILITY: [uuid4()]}][::order]
+    with django_capture_on_commit_callbacks() as callbacks:
+        for subjects in told:
+            events.announce(kind="slot.opened", ids=[FACILITY], subjects=subjects)
+    assert _told(callbacks) == {"waitlist.tasks.fill_facility": [str(FACILITY)]}
+
+
+def test_subjects_that_come_to_many_one_by_one_are_many(
+    django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
+) -> None:
+    for number in (events.MANY, events.MANY + 1):
+        with django_capture_on_commit_callbacks() as callbacks:
+            for _ in range(number):
+                _record()
+        [args] = _told(callbacks).values()
+        assert len(args) == 1 + (events.MANY if number == events.MANY else 0)
+        connection.run_on_commit.clear()
+
+
+def test_what_is_rolled_back_is_not_told(
+    django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
+) -> None:
+    lost, kept = uuid4(), uuid4()
+    with django_capture_on_commit_callbacks() as callbacks:
+        with transaction.atomic():
+            _record(subject_id=lost)
+            transaction.set_rollback(True)
+        _record(subject_id=kept)
+    assert _told(callbacks) == {"waitlist.tasks.fill_facility": [str(FACILITY), str(kept)]}
+
+
 def test_each_task_is_sent_once_per_facility_and_transaction(
     django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
 ) -> None:
@@ -228,13 +296,13 @@ def test_tasks_go_to_the_queues_of_their_apps(
     django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
 ) -> None:
     with django_capture_on_commit_callbacks(execute=True):
-        _record()
+        _record(subject_id=SLOT)
         _record("block.created")
-        _record()
+        _record(subject_id=SLOT)
         assert broker.messages() == []
     assert sorted(broker.messages()) == [
         ("notifications", RELAY, []),
-        ("waitlist", "waitlist.tasks.fill_facility", [str(FACILITY)]),
+        ("waitlist", "waitlist.tasks.fill_facility", [str(FACILITY), str(SLOT)]),
         ("waitlist", "waitlist.tasks.withdraw_blocked_holds", [str(FACILITY)]),
     ]
 
@@ -299,16 +367,20 @@ def test_a_cancellation_lets_the_facility_be_filled_at_once(
     assert _sent(callbacks) == [("waitlist.tasks.fill_facility", str(clinic.facility.pk))]
 
 
-def test_a_lapsed_offer_lets_each_facility_be_filled_once_at_once(
+def test_lapsed_offers_let_each_facility_be_filled_once_at_once(
     clinic: World, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
 ) -> None:
+    """There for the slots that are free, here for who waits again."""
     own = clinic.neighbour()
-    for number in range(2):
-        _offer_of(clinic, own, number)
+    offers = [_offer_of(clinic, own, number) for number in range(2)]
     connection.run_on_commit.clear()  # as if all that had been committed
     with django_capture_on_commit_callbacks() as callbacks:
         assert holds.expire_due(now=NOW + 9 * DAY, limit=10) == 2
-    assert _sent(callbacks) == [("waitlist.tasks.fill_facility", str(clinic.facility.pk))]
+    sends: list[Any] = list(callbacks)
+    assert {one.arg: one.subjects for one in sends if one.arg} == {
+        str(clinic.facility.pk): {hold.slot_id for hold in offers},
+        str(own.facility.pk): {hold.entry_id for hold in offers},
+    }
 
 
 def _offer_of(world: World, own: World, number: int) -> Hold:

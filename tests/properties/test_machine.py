@@ -6,8 +6,8 @@ refuse they refuse as they say, and then nothing has changed; anything else is a
 """
 
 import logging
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime, time, timedelta
 from functools import partial
 from typing import Any, ClassVar, TypeVar
@@ -485,8 +485,8 @@ class Machine(RuleBasedStateMachine):
         for place in self.places:
             self.fill_at(place.pk)
 
-    def fill_at(self, facility: UUID) -> None:
-        self.attempt(lambda: fill.fill(facility_id=facility, now=self.now))
+    def fill_at(self, facility: UUID, changed: Collection[UUID] | None = None) -> None:
+        self.attempt(lambda: fill.fill(facility_id=facility, now=self.now, changed=changed))
 
     @rule()
     def generate(self) -> None:
@@ -537,9 +537,13 @@ class Machine(RuleBasedStateMachine):
         """Do what the tasks do that these events send."""
         if any(event.kind == "block.created" for event in told):
             self.sweep(holds.withdraw_blocked, 100)
-        for facility in {event.facility_id for event in told if event.kind in PROMPTING}:
-            assert facility is not None
-            self.fill_at(facility)
+        changed = defaultdict[UUID, set[UUID]](set)
+        for event in told:
+            if event.kind in PROMPTING:
+                assert event.facility_id is not None
+                changed[event.facility_id].add(event.subject_id)
+        for facility, which in changed.items():
+            self.fill_at(facility, which)
 
     def check(self) -> None:
         """Check the invariants, and what stays as it is whatever happens."""

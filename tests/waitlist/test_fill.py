@@ -6,11 +6,13 @@ from uuid import UUID, uuid4
 
 import pgtrigger
 import pytest
+from django.db import connection
 from django.db.models.functions import Now
+from pytest_django import DjangoCaptureOnCommitCallbacks
 
 from scheduling import appointments
 from scheduling import slots as places
-from scheduling.models import Provider, Slot
+from scheduling.models import Facility, Provider, Slot
 from tests import factories
 from tests.audit import elsewhere
 from tests.audit.log import brief, written
@@ -452,7 +454,110 @@ def test_a_slot_declined_does_not_come_back_through_another_entry(clinic: World)
     assert clinic.fill() == fill.Filled(fruitless=1)
 
 
+# What changed
+
+
+def test_a_freed_slot_is_filled_and_no_other(clinic: World) -> None:
+    freed, other = (clinic.slot(at=NOW + n * DAY) for n in (1, 2))
+    first, _ = clinic.join(at=NOW - 2 * DAY), clinic.join()
+    assert clinic.fill(changed=[freed.pk]) == fill.Filled(offers=1)
+    assert worlds.offered() == {(freed.pk, first.pk)}
+    other.refresh_from_db()
+    assert other.status == "open"
+
+
+def test_with_a_freed_slot_what_it_hid_is_filled(clinic: World) -> None:
+    """Nobody fits the slot itself."""
+    short = clinic.slot(at=NOW + DAY + 20 * MINUTE, service=None)
+    freed = clinic.book(slot=clinic.slot(minutes=60), now=NOW - DAY)
+    first = clinic.join(earliest=NOW + DAY + 10 * MINUTE)
+    assert clinic.fill() == fill.Filled()
+    appointments.cancel(appointment_id=freed.pk, reason="moved", actor=STAFF, now=NOW)
+    assert clinic.fill(changed=[freed.slot_id]) == fill.Filled(offers=1, fruitless=1)
+    assert worlds.offered() == {(short.pk, first.pk)}
+
+
+def test_a_freed_slot_of_another_facility_is_not_filled_here(clinic: World) -> None:
+    slot = clinic.neighbour().slot(service=None)
+    clinic.join(any_facility=True)
+    assert clinic.fill(changed=[slot.pk]) == fill.Filled()
+
+
+def test_of_a_newcomer_only_what_they_may_take_is_filled(clinic: World) -> None:
+    clinic.slot()
+    late = clinic.slot(at=NOW + 3 * DAY)
+    entry = clinic.join(earliest=NOW + 2 * DAY)
+    assert clinic.fill(changed=[entry.pk]) == fill.Filled(offers=1)
+    assert worlds.offered() == {(late.pk, entry.pk)}
+
+
+@pytest.mark.parametrize(
+    "away",
+    ["service", "provider", "too early", "too late", "ends too late", "elsewhere"],
+)
+def test_of_a_newcomer_what_they_do_not_want_is_not_even_tried(clinic: World, away: str) -> None:
+    """As the full pass has it, which would set it aside."""
+    there = clinic.neighbour()
+    wishes: dict[str, dict[str, Any]] = {
+        "service": {"service_id": there.service.pk},
+        "provider": {"provider_id": _colleague(clinic).pk, "provider_required": True},
+        "too early": {"earliest": NOW + 2 * DAY},
+        "too late": {"latest": NOW + HOUR},
+        "ends too late": {"latest": NOW + DAY + 29 * MINUTE},
+        "elsewhere": {},
+    }
+    (there if away == "elsewhere" else clinic).slot()
+    entry = clinic.join(**wishes[away])
+    assert clinic.fill(changed=[entry.pk]) == fill.Filled()
+    assert clinic.fill() == fill.Filled(fruitless=int(away != "elsewhere"))
+
+
+def test_who_comes_first_is_offered_what_a_newcomer_may_take(clinic: World) -> None:
+    """Their slot is freed in the moment in which another joins, whose message is here first."""
+    slot, first = clinic.slot(), clinic.join(at=NOW - 2 * DAY)
+    assert clinic.fill(changed=[clinic.join().pk]) == fill.Filled(offers=1)
+    assert worlds.offered() == {(slot.pk, first.pk)}
+
+
+def test_what_changed_does_not_say_that_a_facility_is_dry(clinic: World) -> None:
+    slot = clinic.slot()
+    clinic.slot(at=NOW + 2 * DAY)
+    entry = clinic.join(latest=NOW + HOUR)
+    assert clinic.fill(changed=[slot.pk]) == fill.Filled(fruitless=1)
+    assert clinic.fill(changed=[entry.pk]) == fill.Filled()
+    assert not DryPass.objects.exists()
+    assert clinic.fill() == fill.Filled(fruitless=1)
+    assert DryPass.objects.exists()
+
+
+def test_who_waits_again_is_offered_what_nobody_fitted_meanwhile(
+    clinic: World, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+) -> None:
+    hold = clinic.offer()
+    other = clinic.slot(at=NOW + 2 * DAY)
+    assert clinic.fill() == fill.Filled(fruitless=1)
+    connection.run_on_commit.clear()  # as if that had been committed
+    with django_capture_on_commit_callbacks() as callbacks:
+        worlds.decline(hold)
+    sends: list[Any] = list(callbacks)
+    [changed] = [one.subjects for one in sends if one.task == "waitlist.tasks.fill_facility"]
+    assert changed == {hold.slot_id, hold.entry_id}
+    assert clinic.fill(changed=changed) == fill.Filled(offers=1, fruitless=1)
+    assert worlds.offered() == {(other.pk, hold.entry_id)}
+
+
+def _colleague(world: World) -> Provider:
+    return factories.ProviderFactory.create(tenant=world.tenant, facilities=[world.facility])
+
+
 # Dry passes
+
+
+def test_a_scan_passes_by_a_facility_that_is_not_active(clinic: World) -> None:
+    clinic.slot(), clinic.join()
+    for is_active, found in ((False, []), (True, [clinic.facility.pk])):
+        Facility.objects.filter(pk=clinic.facility.pk).update(is_active=is_active)
+        assert fill.facilities(now=NOW) == found
 
 
 def _age() -> None:

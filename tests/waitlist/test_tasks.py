@@ -91,6 +91,15 @@ def test_a_facility_is_filled_by_its_id(clinic: World) -> None:
     assert run.args == [str(clinic.facility.pk)]
 
 
+def test_a_facility_is_filled_as_far_as_it_changed(clinic: World) -> None:
+    clinic.slot()
+    freed = clinic.slot(at=NOW + 2 * DAY)
+    clinic.join(), clinic.join()
+    run = _run(tasks.fill_facility, str(clinic.facility.pk), str(freed.pk))
+    assert (run.state, run.counts) == ("succeeded", {"offers": 1, "fruitless": 0})
+    assert Hold.objects.get().slot_id == freed.pk
+
+
 def test_a_freed_slot_is_not_missed_when_a_pass_is_under_way(clinic: World) -> None:
     """It comes again, and gives up only when the other never ends."""
     with elsewhere.locked(f"waitlist.fill:{clinic.facility.pk}"):

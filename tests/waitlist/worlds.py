@@ -1,5 +1,6 @@
 """A facility with a provider and a service, and what a test does there. Every time is fixed."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -100,9 +101,9 @@ class World:
             now=now,
         )
 
-    def fill(self, *, now: datetime = NOW) -> fill.Filled:
+    def fill(self, *, now: datetime = NOW, changed: Collection[UUID] | None = None) -> fill.Filled:
         """Run one pass."""
-        return fill.fill(facility_id=self.facility.pk, now=now)
+        return fill.fill(facility_id=self.facility.pk, now=now, changed=changed)
 
     def offer(
         self, *, slot: Slot | None = None, entry: WaitlistEntry | None = None, now: datetime = NOW

@@ -97,4 +97,6 @@ written AS (
     FROM settled
     WHERE %(to)s <> 'withdrawn'
 )
-SELECT id, slot_id, facility_id FROM closed
+SELECT
+    id, slot_id, facility_id, CASE WHEN outcome = 'waiting' THEN entry_id END AS requeued, queue_id
+FROM closed

@@ -1,7 +1,8 @@
--- The given facilities as far as a pass may find something to do: somebody waits, at them or for any
--- facility, and an open slot begins neither too soon nor too late: (facility). Takes no lock.
+-- The given facilities as far as a pass may find something to do: they are active, somebody waits, at them
+-- or for any facility, and an open slot begins neither too soon nor too late: (facility). Takes no lock.
 SELECT policy.facility_id
 FROM waitlist_waitlistpolicy AS policy
+JOIN scheduling_facility AS facility ON facility.id = policy.facility_id AND facility.is_active
 WHERE policy.facility_id = ANY(%(facilities)s)
     AND policy.auto_invite
     AND EXISTS (

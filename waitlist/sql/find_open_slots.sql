@@ -1,11 +1,12 @@
 -- Open slots of one facility that may be offered now, by start: (id). Takes no lock.
 -- Left out: what begins too soon or too late, what overlaps a block or a claim of its provider, and
--- what was tried in vain and nothing changed since.
+-- what was tried in vain and nothing changed since; and, where slots are given, all others.
 SELECT slot.id::text
 FROM scheduling_slot AS slot
 JOIN scheduling_provider AS provider ON provider.id = slot.provider_id
 WHERE slot.facility_id = %(facility)s
     AND slot.status = 'open'
+    AND (%(slots)s::uuid[] IS NULL OR slot.id = ANY(%(slots)s::uuid[]))
     AND lower(slot.period) >= %(first)s
     AND lower(slot.period) > %(after)s
     AND lower(slot.period) <= %(last)s
