@@ -6,6 +6,8 @@ from typing import Any
 
 from rest_framework import serializers
 
+from accounts.problems import one_of
+
 # What each kind of field is in JSON; the first that a field is an instance of counts.
 KINDS: tuple[tuple[type[serializers.Field[Any, Any, Any, Any]], tuple[type, ...]], ...] = (
     (serializers.BooleanField, (bool,)),
@@ -51,6 +53,15 @@ class Body(serializers.Serializer[Any]):
     """A row in a body. Values of another JSON type than the field's, and members that it does not
     have, are refused, where the framework would guess or look away.
     """
+
+    def get_fields(self) -> dict[str, Any]:
+        """Let those that take a choice say which there are."""
+        fields = super().get_fields()
+        for field in fields.values():
+            one = field.child if isinstance(field, serializers.ListField) else field
+            if isinstance(one, serializers.ChoiceField):
+                one.error_messages["invalid_choice"] = one_of(choices=one.choices)
+        return fields
 
     def to_internal_value(self, data: Any) -> Any:
         """Check the letter, then read as usual."""

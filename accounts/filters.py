@@ -1,8 +1,10 @@
 """Filters of lists: what is asked for is understood or refused, never passed over."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
+from django.core.validators import RegexValidator
 from django.db.models import Model, Q, QuerySet
 from django_filters.rest_framework import (
     BooleanFilter,
@@ -14,7 +16,11 @@ from django_filters.rest_framework import (
 from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.request import Request
 
+from accounts.problems import one_of
+
 PAGING = {"page", "page_size"}
+TRIGRAM = re.compile(r"[^\W_]{3}")
+HAS_LETTER = RegexValidator(r"[^\W_]", "Give a letter or a digit.")
 
 
 class KnownFilters(DjangoFilterBackend):  # type: ignore[misc]
@@ -43,12 +49,18 @@ class KnownFilters(DjangoFilterBackend):  # type: ignore[misc]
                     name: [
                         ErrorDetail(message, error.code or "invalid")
                         for error in errors
-                        for message in error.messages
+                        for message in _messages(error, filterset.form.fields[name])
                     ]
                     for name, errors in filterset.errors.as_data().items()
                 }
             )
         return filterset.qs if filterset else queryset
+
+
+def _messages(error: Any, field: Any) -> list[str]:
+    if error.code == "invalid_choice" and hasattr(field, "choices"):
+        return [one_of(choices=(value for value, _ in field.choices))]
+    return list(error.messages)
 
 
 def _fault(*, known: Mapping[str, Any], name: str, texts: list[str]) -> ErrorDetail | None:
@@ -73,11 +85,19 @@ def _is_empty(wanted: Any, text: str) -> bool:
 
 
 class SearchFilter(CharFilter):  # type: ignore[misc]
-    """Finds rows that have the text in one of the columns, in any case."""
+    """Finds rows that have the text in one of the columns, in any case.
+
+    A text without three letters or digits in a row is looked for where words begin: an index of
+    trigrams has these, too, and not what is in the middle of a word.
+    """
 
     def __init__(self, *, columns: tuple[str, ...], **kwargs: Any) -> None:
-        kwargs.setdefault("label", f"Text in {', '.join(columns)}, in any case.")
-        super().__init__(max_length=100, **kwargs)
+        where = ", ".join(columns)
+        kwargs.setdefault(
+            "label",
+            f"Text in {where}, in any case; of fewer than three letters, where a word begins.",
+        )
+        super().__init__(max_length=100, validators=[HAS_LETTER], **kwargs)
         self.columns = columns
 
     def filter(self, qs: QuerySet[Model], value: str) -> QuerySet[Model]:
@@ -86,7 +106,11 @@ class SearchFilter(CharFilter):  # type: ignore[misc]
             return qs
         found = Q()
         for column in self.columns:
-            found |= Q(**{f"{column}__icontains": value})
+            if TRIGRAM.search(value):
+                found |= Q(**{f"{column}__icontains": value})
+            else:
+                found |= Q(**{f"{column}__istartswith": value})
+                found |= Q(**{f"{column}__icontains": f" {value}"})
         return qs.filter(found)
 
 

@@ -34,6 +34,14 @@ class InvitationOver(Refused):
     code = "invitation_over"
 
 
+class WrongPassword(ValidationError):
+    """It is not the password of `user`, whom the invitation to `tenant_id` is for."""
+
+    def __init__(self, *, user: User, tenant_id: UUID) -> None:
+        super().__init__({"password": "Give the password of your account."})
+        self.user, self.tenant_id = user, tenant_id
+
+
 @dataclass(frozen=True, slots=True)
 class Accepted:
     """An invitation that was just used, and the user that came of it."""
@@ -68,6 +76,16 @@ def invite(
     return invitation
 
 
+def count_link(*, tenant_id: UUID, email: str) -> None:
+    """Count a link that a tenant is to mail to an address, before it is written.
+
+    Links that somebody asked for themselves count elsewhere: a stranger can use none of these up.
+
+    :raises Throttled: if the address got as many as this tenant may send it.
+    """
+    limits.check(limit="invite", who=f"{tenant_id}:{email.casefold()}", tenant=tenant_id)
+
+
 def token(*, invitation: Invitation) -> str:
     """Sign an invitation's id; this is what the link holds."""
     return signing.dumps(str(invitation.pk), salt=SALT)
@@ -86,6 +104,12 @@ def account(*, invitation: Invitation) -> User | None:
     return User.objects.filter(email__iexact=invitation.email).first()
 
 
+def asks_password(*, invitation: Invitation) -> bool:
+    """Say whether who uses it gives the password of an account, and not a new one."""
+    user = account(invitation=invitation)
+    return user is not None and user.has_usable_password()
+
+
 @transaction.atomic
 def accept(
     *, token: str, password: str, now: datetime, about: Mapping[str, str] | None = None,
@@ -100,6 +124,7 @@ def accept(
 
     :raises InvitationOver: if the link does not count any longer.
     :raises AlreadyMember: if they are a member of the tenant.
+    :raises WrongPassword: if it is not that of their account.
     :raises ValidationError: naming `password` or `name`, if it will not do.
     """
     found = _find(token=token).select_for_update(of=("self",), no_key=True)
@@ -113,7 +138,7 @@ def accept(
         _set_password(user=user, password=password)  # whose mailbox it is, is proved by the link
         user.save(update_fields=["password"])
     elif not user.is_active or not user.check_password(password):
-        raise ValidationError({"password": "Give the password of your account."})
+        raise WrongPassword(user=user, tenant_id=invitation.tenant_id)
     if invitation.role != Invitation.Role.PATIENT:
         mine = Membership.objects.filter(tenant=invitation.tenant_id, user=user)
         if mine.exists():
@@ -129,8 +154,9 @@ def accept(
 def mail_due(*, now: datetime, limit: int) -> int:
     """Send what was not sent yet; return how many. One that cannot be sent is left for later.
 
-    Each is claimed first, so that no two runs send it and nothing is locked meanwhile. A link to an
-    address that got as many as it may ends instead: here, so that no answer tells who writes there.
+    Each is claimed first, so that no two runs send it and nothing is locked meanwhile. A link that
+    somebody asked for ends instead where its address got as many as it may: here, so that no answer
+    tells who writes there.
 
     :raises OSError: if the server is away, or after the others if it did not take one of them.
     """
@@ -175,19 +201,21 @@ def tenant_of(*, token: str) -> UUID | None:
 
 
 def _mail(*, invitation: Invitation, server: Any, now: datetime) -> bool:
-    """Send an invitation unless another run does, or its address got too many."""
+    """Send an invitation unless another run does, or strangers sent its address too many."""
     mine = Invitation.objects.filter(pk=invitation.pk)
     if not mine.filter(mailed_at=None).update(mailed_at=now):
         return False
     who, tenant = invitation.email.casefold(), invitation.tenant_id
-    if limits.count(limit="mail", who=who, tenant=tenant):
+    is_asked = invitation.invited_by_id is None
+    if is_asked and limits.count(limit="mail", who=who, tenant=tenant):
         mine.update(mailed_at=None, expires_at=now)
         return False
     try:
         message(invitation=invitation, server=server).send()
     except OSError:
         mine.update(mailed_at=None)
-        limits.forget(limit="mail", who=who, tenant=tenant)
+        if is_asked:
+            limits.forget(limit="mail", who=who, tenant=tenant)
         raise
     return True
 

@@ -1,3 +1,4 @@
+from collections.abc import Collection
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -7,6 +8,7 @@ from django.contrib.auth.models import (
     BaseUserManager,
     PermissionsMixin,
 )
+from django.core.exceptions import ValidationError
 from django.core.serializers.json import DjangoJSONEncoder
 from django.core.validators import RegexValidator
 from django.db import models
@@ -37,6 +39,24 @@ class Row(models.Model):
 
     class Meta:
         abstract = True
+
+    def validate_constraints(self, exclude: Collection[str] | None = None) -> None:
+        """Check as the framework does, but name the column where one alone, or in its tenant, is
+        to be unique.
+        """
+        faults: dict[str, list[ValidationError]] = {}
+        for one in self._meta.constraints:
+            try:
+                one.validate(type(self), self, exclude=set(exclude or ()))
+            except ValidationError as error:
+                columns = {*getattr(one, "fields", ())} - {"tenant"}
+                if len(columns) == 1:
+                    text = f"Another {self._meta.verbose_name} has this."
+                    faults.setdefault(columns.pop(), []).append(ValidationError(text, "unique"))
+                else:
+                    faults = error.update_error_dict(faults)
+        if faults:
+            raise ValidationError(faults)
 
 
 class Tenant(Row):

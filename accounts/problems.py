@@ -3,6 +3,7 @@
 `type, title, status, detail, code`, and for validation `errors` of `field, code, detail`.
 """
 
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
 
@@ -46,12 +47,19 @@ CODES: dict[str, str] = {
 }
 # The framework's names for what is wrong with no single field.
 FIELDS: dict[str | None, str] = {None: "", "non_field_errors": "", "__all__": ""}
+# What we say where something is none of the choices; the choices follow.
+ONE_OF = "Give one of: "
 # What the framework says to these quotes what was given, which may be anything about anybody.
 QUOTING: dict[str, str] = {
     "invalid_choice": "This is not one of the choices.",
     "does_not_exist": "This is not there.",
 }
 RETRY_AFTER = {"too_many_entries": 3600, "too_many_rfps": 3600, "in_flight": 1}  # seconds
+
+
+def one_of(*, choices: Iterable[Any]) -> str:
+    """Say which choices there are, without what was given, which may be anything."""
+    return f"{ONE_OF}{', '.join(str(one) for one in choices if one != '')}."
 
 
 class Conflict(Refused):
@@ -121,7 +129,9 @@ class Formatter(ExceptionFormatter):
                 {
                     "field": FIELDS.get(error.attr, error.attr),
                     "code": error.code,
-                    "detail": QUOTING.get(error.code, error.detail),
+                    "detail": error.detail
+                    if error.detail.startswith(ONE_OF)
+                    else QUOTING.get(error.code, error.detail),
                 }
                 for error in error_response.errors
             ]

@@ -18,7 +18,7 @@ from accounts.idempotency import MAX_LENGTH
 from accounts.problems import MEDIA_TYPE, STATUS, Conflict
 from accounts.roles import Role, roles
 from accounts.routes import names
-from accounts.views import WITH_BODY, WRITES, ApiView, RowsView
+from accounts.views import PAGE, WITH_BODY, WRITES, ApiView, RowsView
 from audit.errors import Refused
 
 UPDATES = {"PUT", "PATCH", "DELETE"}
@@ -40,6 +40,7 @@ MEANS: Mapping[int, str] = {
     429: "There were too many requests, or one has too many entries.",
 }
 
+HTML = "<!doctype html>…"
 ID = "019a1b2c-3d4e-7f50-8a9b-0c1d2e3f4a5b"
 AT = "2030-03-04T09:00:00Z"  # a Monday to come, so that an example can be sent as it is
 # Examples by the name of a member, where its type does not say enough.
@@ -90,7 +91,10 @@ class Schema(AutoSchema):
             if status == HTTPStatus.BAD_REQUEST and self.method in WRITES:
                 codes["malformed"] = "The body is not JSON that can be kept."
             codes |= {one.code: one.means for one in refusals if one.status == status}
-            operation["responses"][str(int(status))] = _problem(status=status, codes=codes)
+            answer = _problem(status=status, codes=codes)
+            if any(one.media_type == PAGE for one in self.view.renderer_classes):
+                answer["content"][PAGE] = {"schema": {"type": "string"}}
+            operation["responses"][str(int(status))] = answer
         for status, answer in operation["responses"].items():
             if status.startswith("2"):
                 self._describe(int(status), answer)
@@ -136,7 +140,7 @@ class Schema(AutoSchema):
         """Return what the operation refuses besides."""
         assert isinstance(self.view, ApiView)
         classes = self.view.problems.get(self.method, ())
-        if self.method in WRITES and not self._open():
+        if self.method in WRITES:
             classes = (*classes, Conflict)
         return [_refusal(one) for one in classes]
 
@@ -151,8 +155,6 @@ class Schema(AutoSchema):
             found |= {401, 403}
         if "{" in self.path or (writes and not self._open()):
             found.add(404)
-        if writes and not self._open():
-            found.add(409)
         if self._updates():
             found.add(412)
         if self.method in WITH_BODY:
@@ -308,8 +310,10 @@ def finish(result: dict[str, Any], **_: Any) -> dict[str, Any]:
         for operation in operations.values():
             bodies = [operation.get("requestBody", {}), *operation["responses"].values()]
             for body in bodies:
-                for content in body.get("content", {}).values():
-                    if "example" not in content and "examples" not in content:
+                for kind, content in body.get("content", {}).items():
+                    if kind == PAGE:
+                        content["example"] = HTML
+                    elif "example" not in content and "examples" not in content:
                         content["example"] = _example(content["schema"], schemas)
             for parameter in operation.get("parameters", ()):
                 if not parameter.get("description"):

@@ -30,8 +30,8 @@ from waitlist import models as waitlist
 
 LOCKS = re.compile(r"\bLocks ([a-z, \n]+)\.")
 ORDER = (
-    "queue", "provider", "patient", "organizer", "slot", "appointment", "hold", "entry", "rfp",
-    "venue", "unrelayed", "message", "endpoint", "delivery", "cursor",
+    "queue", "provider", "patient", "user", "organizer", "slot", "appointment", "hold", "entry",
+    "rfp", "venue", "unrelayed", "message", "endpoint", "delivery", "cursor",
 )  # fmt: skip
 MACHINES: Mapping[str, Mapping[Move, str]] = {
     **scheduling.MOVES,

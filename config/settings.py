@@ -207,7 +207,8 @@ RATE_LIMITS: dict[str, str] = {
     "invitation": "30/minute",  # per address
     "message": "20/hour",  # per recipient and channel; what is more is sent later
     "messages": "600/minute",  # per tenant and channel, likewise
-    "mail": "3/hour",  # links in mails, per mail address that is written to
+    "mail": "3/hour",  # links that one asks for oneself, per mail address that is written to
+    "invite": "3/hour",  # links that members send, per tenant and mail address
     "explain": "30/minute",  # per user
     "graphql": "600/minute",  # hundreds of what operations cost, per user, else per address
     "badge": "120/minute",  # of venues whose badge is not kept, per address

@@ -113,19 +113,26 @@ def log_in(
     caller = find(user_id=user.pk if user else NOBODY, tenant_id=tenant_id, role=role)
     if user is None or not right or caller is None:
         if place is not None:
-            events.record(
-                kind="access.denied",
-                tenant_id=tenant_id,
-                # Who is nothing here is not named: that somebody is a user is no tenant's business.
-                subject_type="user" if caller else "tenant",
-                subject_id=caller.user_id if caller else tenant_id,
-                actor=events.SYSTEM,
-                at=now,
-                data={"reason": "credentials"},
-            )
+            record_denial(tenant_id=tenant_id, caller=caller, now=now)
         raise BadCredentials("Address, password and tenant do not go together.")
     token = _refresh_token(user=user, tenant_id=tenant_id, role=role)
     return {"access": _access(refresh=token, caller=caller, now=now), "refresh": str(token)}
+
+
+def record_denial(*, tenant_id: UUID, caller: Caller | None, now: datetime) -> None:
+    """Note that a password was not right, of `caller` if it was theirs.
+
+    Who is nothing in the tenant is not named: that somebody is a user is no tenant's business.
+    """
+    events.record(
+        kind="access.denied",
+        tenant_id=tenant_id,
+        subject_type="user" if caller else "tenant",
+        subject_id=caller.user_id if caller else tenant_id,
+        actor=events.SYSTEM,
+        at=now,
+        data={"reason": "credentials"},
+    )
 
 
 def refresh(*, token: str, now: datetime) -> dict[str, str]:

@@ -198,8 +198,8 @@ class Patient(Versioned):
             models.Index(
                 fields=["tenant", "created_at", "id"], name="patient_age", include=["erased_at"]
             ),
-            # The search for a part of one of these, as it is written: in capitals. For fewer than
-            # three letters, which make no trigram, the tenant's rows are read.
+            # The search for a part of one of these, as it is written: in capitals. One of fewer
+            # than three letters is for the beginning of a word, which makes a trigram, too.
             GinIndex(
                 *(
                     OpClass(Upper(column), name="gin_trgm_ops")

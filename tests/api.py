@@ -1,11 +1,15 @@
 """Clients of the API who log in as somebody of a role."""
 
+from functools import cache
 from typing import Any
 
 from rest_framework.test import APIClient
 
+from accounts import routes
 from accounts.models import Membership, Tenant, User
+from accounts.problems import MEDIA_TYPE
 from accounts.roles import Role
+from config.api import schema
 from scheduling import callers
 from scheduling.models import Patient
 from tests.factories import MembershipFactory, PatientFactory, UserFactory
@@ -25,18 +29,39 @@ class Api(APIClient):
         self, *, user: User | None = None, tenant: Tenant | None = None, role: str | None = None
     ) -> None:
         super().__init__()
+        self.documented = documented()  # here: a client may be used by many threads at once
         self.user = user
         if user is not None and tenant is not None:
             token = callers.issue(user=user, tenant_id=tenant.pk, role=role)
             self.credentials(HTTP_AUTHORIZATION=f"Bearer {token}")
 
     def generic(self, method: str, path: Any, *args: Any, **kwargs: Any) -> Any:
-        """Send a request to a path below the base."""
-        return super().generic(method, path if path[0] == "/" else BASE + path, *args, **kwargs)
+        """Send a request to a path below the base, and hold a problem against the schema."""
+        path = path if path[0] == "/" else BASE + path
+        response = super().generic(method, path, *args, **kwargs)
+        place = (response.resolver_match.url_name, method)
+        if place in self.documented and response.headers.get("Content-Type") == MEDIA_TYPE:
+            found = (response.status_code, response.json()["code"])
+            assert found in self.documented[place], (*place, *found)
+        return response
 
     def get(self, path: Any, data: Any = None, **kwargs: Any) -> Any:  # type: ignore[override]
         """Get a path, `data` being its parameters."""
         return super().get(path if path[0] == "/" else BASE + path, data, **kwargs)
+
+
+@cache
+def documented() -> dict[tuple[str, str], set[tuple[int, str]]]:
+    """Return the statuses and codes of problems by route and method."""
+    return {
+        (routes.names()[path], method.upper()): {
+            (int(status), code)
+            for status, answer in operation["responses"].items()
+            for code in answer.get("content", {}).get(MEDIA_TYPE, {}).get("examples", ())
+        }
+        for path, item in schema()["paths"].items()
+        for method, operation in item.items()
+    }
 
 
 def log_in(*, tenant: Tenant, role: Role | str) -> Api:

@@ -11,6 +11,7 @@ from audit.events import SYSTEM
 from scheduling import callers
 from scheduling.models import Facility, Patient, Provider, Service, Slot
 from tests import factories
+from tests.api import Api
 from waitlist import entries
 from waitlist.models import WaitlistEntry, WaitlistPolicy
 
@@ -28,7 +29,7 @@ class Clinic:
 
     def client(self, role: str) -> APIClient:
         """Return a client that is logged in as `role`, or as nobody."""
-        client = APIClient()
+        client = Api()
         if role != "none":
             tokens = callers.log_in(
                 email=self.users[role].email,

@@ -5,6 +5,7 @@ from django.db.models import QuerySet
 from django_filters import rest_framework as filters
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
+from rest_framework.exceptions import Throttled
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -45,6 +46,7 @@ class InvitationFilter(filters.FilterSet):  # type: ignore[misc]
 class InvitationsView(RowsView):
     serializer_class = InvitationSerializer
     filterset_class = InvitationFilter
+    problems: ClassVar = {"POST": (Throttled,)}
 
     def rows(self) -> QuerySet[Invitation]:
         found = Invitation.objects.filter(tenant=self.caller.tenant_id)
@@ -55,6 +57,7 @@ class InvitationsView(RowsView):
         """Invite somebody to be a member; the link is mailed to them alone."""
         body = NewInvitationSerializer(data=request.data)
         body.is_valid(raise_exception=True)
+        invitations.count_link(tenant_id=self.caller.tenant_id, email=body.validated_data["email"])
         row = invitations.invite(
             **body.validated_data,
             tenant_id=self.caller.tenant_id,

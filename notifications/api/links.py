@@ -15,6 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts import limits, links
+from accounts.links import JSON
 from accounts.parsers import JSONParser
 from accounts.views import PAGE
 from audit import clock
@@ -53,9 +54,7 @@ class UnsubscribeView(LinkView):
     serializer_class = SubscriptionAnswer
     page = "unsubscribe"
 
-    @extend_schema(
-        auth=[], responses={(200, "application/json"): SubscriptionAnswer, (200, PAGE): str}
-    )
+    @extend_schema(auth=[], responses={(200, JSON): SubscriptionAnswer, (200, PAGE): str})
     def get(self, request: Request, token: str) -> Response:
         """Say whether one is told of the waitlist. Changes nothing."""
         whose = self._read(token=token)
@@ -64,7 +63,11 @@ class UnsubscribeView(LinkView):
         )
         return Response(SubscriptionAnswer(wants).data)
 
-    @extend_schema(auth=[], request=None, responses=SubscriptionAnswer)
+    @extend_schema(
+        auth=[],
+        request=None,
+        responses={(200, JSON): SubscriptionAnswer, (200, PAGE): str},
+    )
     def post(self, request: Request, token: str) -> Response:
         """Be told no more of the waitlist (RFC 8058); what is booked one is told still."""
         whose = self._read(token=token)
@@ -115,13 +118,15 @@ class NudgeView(LinkView):
         super().initial(request, *args, **kwargs)
         limits.check(limit="offer", who=limits.address(request=request), tenant=None)
 
-    @extend_schema(auth=[], responses={(200, "application/json"): NudgeAnswer, (200, PAGE): str})
+    @extend_schema(auth=[], responses={(200, JSON): NudgeAnswer, (200, PAGE): str})
     def get(self, request: Request, token: str) -> Response:
         """Say whether one still waits. Changes nothing."""
         return self._show(entry=self._read(token=token))
 
     @extend_schema(  # the form is the page's own
-        auth=[], request={"application/json": NudgeReply}, responses=NudgeAnswer
+        auth=[],
+        request={JSON: NudgeReply},
+        responses={(200, JSON): NudgeAnswer, (200, PAGE): str},
     )
     def post(self, request: Request, token: str) -> Response:
         """Answer; who does not wait any longer leaves the queue."""

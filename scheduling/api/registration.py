@@ -22,8 +22,8 @@ from accounts.views import PAGE, ApiView
 from audit import clock
 from audit.errors import NotFound
 from scheduling import callers, registration, scopes
-from scheduling.api.tokens import OpenView
-from scheduling.registration import HasLogin, NoAddress
+from scheduling.api.tokens import OpenView, count_guess
+from scheduling.registration import HasLogin, NoAddress, OtherPatient
 
 
 class RegistrationSerializer(Body):
@@ -84,7 +84,7 @@ class RegisterView(OpenView):
 
 
 class ConfirmView(OpenView):
-    problems: ClassVar = {"POST": (InvitationOver, HasLogin, Throttled)}
+    problems: ClassVar = {"POST": (InvitationOver, HasLogin, OtherPatient, Throttled)}
 
     @extend_schema(request=ConfirmationSerializer, responses={201: JoinedSerializer})
     def post(self, request: Request) -> Response:
@@ -93,7 +93,8 @@ class ConfirmView(OpenView):
         body.is_valid(raise_exception=True)
         given = dict(body.validated_data)
         _count(request=request, token=given["token"])
-        return _join(token=given.pop("token"), given=given, role=Invitation.Role.PATIENT)
+        token = given.pop("token")
+        return _join(request=request, token=token, given=given, role=Invitation.Role.PATIENT)
 
 
 class AcceptView(LinkView):
@@ -104,7 +105,7 @@ class AcceptView(LinkView):
     idempotent = False
     problems: ClassVar = {
         "GET": (InvitationOver, Throttled),
-        "POST": (InvitationOver, AlreadyMember, HasLogin, CsrfFailed, Throttled),
+        "POST": (InvitationOver, AlreadyMember, HasLogin, OtherPatient, CsrfFailed, Throttled),
     }
     template = "scheduling/invitation.html"
     invitation: Invitation | None = None
@@ -144,7 +145,7 @@ class AcceptView(LinkView):
         with translation.override(self.language or translation.get_language()):
             body = AcceptSerializer(data=given)
             body.is_valid(raise_exception=True)
-            response = _join(token=token, given=dict(body.validated_data))
+            response = _join(request=request, token=token, given=dict(body.validated_data))
         self.joined = True
         return response
 
@@ -161,8 +162,7 @@ class AcceptView(LinkView):
         """Return the invitation, what its form asks, and what was wrong with each field."""
         if self.invitation is None:
             return {}
-        user = invitations.account(invitation=self.invitation)
-        has_account = user is not None and user.has_usable_password()
+        is_new = invitations.account(invitation=self.invitation) is None
         is_known = self.invitation.name or self.invitation.patient_id
         errors: dict[str, list[str]] = {}
         for error in data.get("errors", ()):
@@ -170,20 +170,22 @@ class AcceptView(LinkView):
         return {
             "invitation": self.invitation,
             "joined": self.joined,
-            "has_account": has_account,
-            "wants_name": user is None and not is_known,
+            "has_account": invitations.asks_password(invitation=self.invitation),
+            "wants_name": is_new and not is_known,
             "name": self.name,
             "errors": errors,
         }
 
 
 class PatientInviteView(ApiView):
-    problems: ClassVar = {"POST": (HasLogin, NoAddress)}
+    problems: ClassVar = {"POST": (HasLogin, NoAddress, OtherPatient, Throttled)}
 
     @extend_schema(request=None, responses={202: SentSerializer})
     def post(self, request: Request, id: UUID) -> Response:
         """Mail a patient the link that gives them a login."""
-        rows.find(rows=scopes.patients(caller=self.caller), id=id, field="patient")
+        patient = rows.find(rows=scopes.patients(caller=self.caller), id=id, field="patient")
+        registration.check(patient=patient)
+        invitations.count_link(tenant_id=patient.tenant_id, email=patient.email)
         registration.invite(
             patient_id=id,
             invited_by=self.caller.user_id,
@@ -202,8 +204,16 @@ def _count(*, request: Request, token: str) -> None:
     )
 
 
-def _join(*, token: str, given: dict[str, str], role: str | None = None) -> Response:
-    """Use a link; `given` is the password, and what they say of themselves."""
+def _join(
+    *, request: Request, token: str, given: dict[str, str], role: str | None = None
+) -> Response:
+    """Use a link; `given` is the password, and what they say of themselves.
+
+    :raises Throttled: if it asks for the password of an account, and too many were tried.
+    """
+    offered = invitations.read(token=token, now=clock.now())
+    if invitations.asks_password(invitation=offered):
+        count_guess(request=request, email=offered.email, tenant_id=offered.tenant_id)
     accepted = registration.accept(
         token=token, password=given.pop("password"), about=given, role=role, now=clock.now()
     )

@@ -1,4 +1,5 @@
 from typing import ClassVar
+from uuid import UUID
 
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
@@ -71,12 +72,7 @@ class TokenView(OpenView):
         given = body.validated_data
         place = callers.find_tenant(name=given["tenant"])
         tenant = place.pk if place else None
-        address = f"address:{limits.address(request=request)}"
-        limits.check(limit="token", who=address, tenant=tenant)
-        # By who is meant: an address is spelled in many ways, and a tenant by its slug or id.
-        user = callers.find_user(email=given["email"])
-        who = f"user:{user.pk}" if user else f"mail:{given['email'].casefold()}"
-        limits.check(limit="token", who=who, tenant=tenant)
+        count_guess(request=request, email=given["email"], tenant_id=tenant)
         return Response(callers.log_in(**given, now=clock.now()))
 
 
@@ -113,3 +109,16 @@ class MeView(ApiView):
                 "patient": str(self.caller.patient_id) if self.caller.patient_id else None,
             }
         )
+
+
+def count_guess(*, request: Request, email: str, tenant_id: UUID | None) -> None:
+    """Count a password that is tried, by where it comes from and by whose it is to be.
+
+    :raises Throttled: if there were too many of either.
+    """
+    address = f"address:{limits.address(request=request)}"
+    limits.check(limit="token", who=address, tenant=tenant_id)
+    # By who is meant: an address is spelled in many ways, and a tenant by its slug or id.
+    user = callers.find_user(email=email)
+    who = f"user:{user.pk}" if user else f"mail:{email.casefold()}"
+    limits.check(limit="token", who=who, tenant=tenant_id)

@@ -75,8 +75,47 @@ def test_every_operation_says_what_it_does_and_refuses(schema: dict[str, Any]) -
             assert "404" in problems, (path, method)
         if method in {"put", "patch", "delete"}:
             assert "412" in problems, (path, method)
+        # Behind a link there is a page, where a problem is shown, too.
+        kinds = {"application/problem+json"} | ({"text/html"} & kinds_of(operation, "2", "3"))
         for status in problems:
-            assert list(answers[status]["content"]) == ["application/problem+json"]
+            assert {*answers[status]["content"]} == kinds, (path, method, status)
+
+
+def kinds_of(operation: dict[str, Any], *statuses: str) -> set[str]:
+    """Return the media types of an operation's answers; one that leads on leads to a page."""
+    return {
+        kind
+        for status, answer in operation["responses"].items()
+        if status.startswith(statuses)
+        for kind in answer.get("content", {"text/html": {}} if status == "303" else {})
+    }
+
+
+def test_every_write_says_that_rows_may_change_meanwhile(schema: dict[str, Any]) -> None:
+    for path, method, operation in operations(schema):
+        if method != "get":
+            problems = operation["responses"]["409"]["content"]["application/problem+json"]
+            assert "conflict" in problems["examples"], (path, method)
+
+
+@pytest.mark.parametrize("verb", ["accept", "decline"])
+def test_a_form_of_an_offer_is_led_on(schema: dict[str, Any], verb: str) -> None:
+    answers = schema["paths"][f"/api/v1/offers/{{token}}/{verb}"]["post"]["responses"]
+    assert {*answers["200"]["content"]} == {"application/json"}
+    assert answers["303"]["headers"]["Location"]["description"]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("name", ["offers", "nudges", "unsubscribe", "auth/invitations"])
+def test_a_problem_behind_a_link_is_a_page_as_the_schema_says(
+    client: Client, schema: dict[str, Any], name: str
+) -> None:
+    answer = client.get(f"/api/v1/{name}/x", headers={"accept": "text/html"})
+    known = schema["paths"][f"/api/v1/{name}/{{token}}"]["get"]["responses"]
+    kind = answer["Content-Type"].split(";")[0]
+    assert (answer.status_code, kind) == (404, "text/html")
+    assert known["404"]["content"][kind]["example"] == "<!doctype html>…"
+    assert known["200"]["content"][kind]["example"] == "<!doctype html>…"
 
 
 def test_every_refusal_is_in_the_answers_of_an_operation(schema: dict[str, Any]) -> None:
@@ -122,7 +161,7 @@ def test_what_is_limited_says_so(schema: dict[str, Any]) -> None:
         "get_slot_explain", "get_waitlist_explain", "get_unsubscribe",
         "unsubscribe", "get_nudge", "nudge", "get_calendar", "webhook_test", "inbound_sms",
         "inbound_sms_status", "inbound_mail_status", "inbound_whatsapp", "get_inbound_whatsapp",
-        "get_venue_badge",
+        "get_venue_badge", "create_invitation", "patient_invite",
     }  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from accounts.roles import Role
 from audit import clock
 from audit.events import SYSTEM
 from tests.api import Api, log_in
-from tests.factories import MembershipFactory, PatientFactory, TenantFactory
+from tests.factories import MembershipFactory, PatientFactory, TenantFactory, UserFactory
 
 pytestmark = pytest.mark.django_db
 
@@ -160,40 +160,88 @@ def test_a_link_is_not_read_after_its_sender_left(tenant: Tenant) -> None:
         invitations.read(token=token, now=clock.now())
 
 
-def test_one_address_gets_three_mails_an_hour_and_no_answer_tells(tenant: Tenant) -> None:
-    admin, other = log_in(tenant=tenant, role=Role.ADMIN), TenantFactory.create()
-    patient = PatientFactory.create(tenant=tenant, email=GUEST)
+def register(tenant: Tenant, email: str = GUEST) -> Any:
+    body = {"tenant": tenant.slug, "email": email}
+    return Api().post("auth/register", body, format="json")
+
+
+def test_one_address_gets_three_links_an_hour_that_strangers_ask_for(tenant: Tenant) -> None:
+    """And no answer tells that it got no more."""
     answers = []
-    for email in (GUEST, GUEST.upper(), "Guest@example.org"):
-        body = {"tenant": other.slug, "email": email}
-        answers.append(Api().post("auth/register", body, format="json"))
-        tasks.mail_invitations()
-    assert [message.to for message in mail.outbox] == [
-        [GUEST], ["GUEST@EXAMPLE.ORG"], ["Guest@example.org"]
-    ]  # fmt: skip
-    body = {"tenant": other.slug, "email": GUEST}
-    answers.append(Api().post("auth/register", body, format="json"))
+    for n, email in enumerate((GUEST, GUEST.upper(), "Guest@example.org", GUEST)):
+        answers.append(register(TenantFactory.create(), email))
+        assert tasks.mail_invitations() == {"mails": int(n < 3)}
     assert {(one.status_code, one.content) for one in answers} == {(202, answers[0].content)}
-    made = admin.post("invitations/", {"email": GUEST, "role": "staff"}, format="json")
-    assert made.status_code == 201
-    assert admin.post(f"patients/{patient.pk}/invite").status_code == 202
-    free = {"email": "free@example.org", "role": "staff"}
-    assert admin.post("invitations/", free, format="json").status_code == 201
-    assert tasks.mail_invitations() == {"mails": 1}
-    assert mail.outbox[-1].to == ["free@example.org"]
     # What was not sent is over: nothing piles up to be sent later.
-    late = admin.get(made["Location"]).json()
-    assert late["mailed_at"] is None
-    assert late["expires_at"] < late["updated_at"]
+    late = Invitation.objects.get(mailed_at=None)
+    assert late.expires_at < late.updated_at
     assert tasks.mail_invitations() == {"mails": 0}
 
 
-def test_a_tenant_may_have_another_share_of_mails(tenant: Tenant, settings: Settings) -> None:
-    settings.RATE_LIMITS = {**settings.RATE_LIMITS, f"mail:{tenant.pk}": "5/hour"}
-    sender = member(tenant, "admin")
-    for _ in range(6):
-        invite(sender)
+def test_no_stranger_keeps_an_address_from_invitations(tenant: Tenant) -> None:
+    for _ in range(4):
+        register(TenantFactory.create())
+        register(tenant)
+    tasks.mail_invitations()
+    mail.outbox.clear()
+    admin = log_in(tenant=tenant, role=Role.ADMIN)
+    patient = PatientFactory.create(tenant=tenant, email=GUEST)
+    body = {"email": GUEST, "role": "staff"}
+    assert admin.post("invitations/", body, format="json").status_code == 201
+    assert admin.post(f"patients/{patient.pk}/invite").status_code == 202
+    assert tasks.mail_invitations() == {"mails": 2}
+
+
+def test_one_address_gets_three_invitations_an_hour_of_a_tenant(tenant: Tenant) -> None:
+    admin, other = (log_in(tenant=t, role=Role.ADMIN) for t in (tenant, TenantFactory.create()))
+    body = {"email": GUEST, "role": "staff"}
+    for email in (GUEST, GUEST.upper(), GUEST):
+        sent = admin.post("invitations/", {**body, "email": email}, format="json")
+        assert sent.status_code == 201
+    refused = admin.post("invitations/", body, format="json")
+    assert (refused.status_code, refused.json()["code"]) == (429, "throttled")
+    assert 3000 < int(refused["Retry-After"]) <= 3600
+    assert Invitation.objects.count() == 3
+    free = {"email": "free@example.org", "role": "staff"}
+    assert admin.post("invitations/", free, format="json").status_code == 201
+    assert other.post("invitations/", body, format="json").status_code == 201
     assert tasks.mail_invitations() == {"mails": 5}
+    assert register(tenant).status_code == 202  # which counts for itself
+    assert tasks.mail_invitations() == {"mails": 1}
+
+
+def test_a_patients_link_works_until_another_is_mailed(tenant: Tenant) -> None:
+    staff = log_in(tenant=tenant, role=Role.STAFF)
+    patient = PatientFactory.create(tenant=tenant, email=GUEST)
+    for _ in range(3):
+        assert staff.post(f"patients/{patient.pk}/invite").status_code == 202
+    [last] = Invitation.objects.all()
+    refused = staff.post(f"patients/{patient.pk}/invite")
+    assert (refused.status_code, refused.json()["code"]) == (429, "throttled")
+    assert int(refused["Retry-After"]) > 3000
+    assert tasks.mail_invitations() == {"mails": 1}
+    assert use(last).status_code == 201
+
+
+def test_what_invites_nobody_counts_nothing(tenant: Tenant) -> None:
+    staff = log_in(tenant=tenant, role=Role.STAFF)
+    patient = PatientFactory.create(tenant=tenant, email=GUEST, user=UserFactory.create())
+    for _ in range(4):
+        assert staff.post(f"patients/{patient.pk}/invite").status_code == 409
+    other = PatientFactory.create(tenant=tenant, email=GUEST)
+    assert staff.post(f"patients/{other.pk}/invite").status_code == 202
+
+
+def test_a_tenant_may_have_another_share_of_mails(tenant: Tenant, settings: Settings) -> None:
+    shares = {f"mail:{tenant.pk}": "4/hour", f"invite:{tenant.pk}": "5/hour"}
+    settings.RATE_LIMITS = {**settings.RATE_LIMITS, **shares}
+    admin = log_in(tenant=tenant, role=Role.ADMIN)
+    body = {"email": GUEST, "role": "staff"}
+    statuses = [admin.post("invitations/", body, format="json").status_code for _ in range(6)]
+    assert statuses == [201] * 5 + [429]
+    for _ in range(6):
+        register(tenant)
+    assert tasks.mail_invitations() == {"mails": 9}
 
 
 class Refusing(EmailBackend):

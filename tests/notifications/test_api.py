@@ -212,7 +212,7 @@ def _unsubscribe_path(world: World) -> tuple[str, Patient]:
 
 def test_one_click_unsubscribes_and_a_look_does_not(world: World) -> None:
     path, patient = _unsubscribe_path(world)
-    client = APIClient()
+    client = Api()
     assert client.get(path).json() == {"waitlist_reminders": True}
     page = client.get(path, HTTP_ACCEPT="text/html")
     assert b"<form" in page.content
@@ -246,11 +246,11 @@ def test_the_link_of_who_is_gone_is_not_there(world: World) -> None:
     user = factories.UserFactory.create()
     told = Message(tenant=world.tenant, user=user)
     user_path = f"{BASE}unsubscribe/{unsubscribes.sign(message=told)}"
-    assert APIClient().get(user_path).status_code == 200
+    assert Api().get(user_path).status_code == 200
     User.objects.filter(pk=user.pk).delete()
     for link in (path, user_path):
-        assert APIClient().get(link).status_code == 404
-        assert APIClient().post(link).status_code == 404
+        assert Api().get(link).status_code == 404
+        assert Api().post(link).status_code == 404
     assert not Preference.objects.exists()
 
 
@@ -290,8 +290,8 @@ def test_a_page_of_nobodys_is_in_the_browsers_language() -> None:
 
 def test_a_link_that_is_not_ours_is_not_there() -> None:
     for name in ("unsubscribe", "nudges"):
-        assert APIClient().get(f"{BASE}{name}/nonsense").status_code == 404
-        page = APIClient().get(f"{BASE}{name}/nonsense", HTTP_ACCEPT="text/html")
+        assert Api().get(f"{BASE}{name}/nonsense").status_code == 404
+        page = Api().get(f"{BASE}{name}/nonsense", HTTP_ACCEPT="text/html")
         assert page.status_code == 404
         assert b"copied in full" in page.content
 
@@ -299,7 +299,7 @@ def test_a_link_that_is_not_ours_is_not_there() -> None:
 def test_a_nudge_is_answered_by_its_link(world: World) -> None:
     entry = world.join(at=clock.now())
     path = nudges.url(entry_id=entry.pk).removeprefix("http://localhost:8000")
-    client = APIClient()
+    client = Api()
     assert client.get(path).json() == {"status": "waiting", "answered": False}
     assert client.post(path, {}, format="json").status_code == 400
     assert client.post(path, {"interested": "true"}).json() == {

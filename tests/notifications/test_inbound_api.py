@@ -19,6 +19,7 @@ from audit.events import SYSTEM
 from notifications import deliveries, email, messages, relay, templates
 from notifications.models import InboundMessage, Message, Preference
 from scheduling.models import Appointment, Patient
+from tests.api import Api
 from tests.notifications import stub
 from tests.notifications.providers import (
     FORM,
@@ -48,7 +49,7 @@ ARN = "arn:aws:sns:eu-west-1:123456789012:mails"
 
 @pytest.fixture
 def api() -> APIClient:
-    return APIClient()
+    return Api()
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ import pytest
 import structlog
 from celery import current_app
 from pytest_django import Settings
-from rest_framework.test import APIClient
 
 from accounts.roles import Role
 from audit import events
@@ -110,7 +109,7 @@ def let_fail(mailbox: Mailbox, twilio: Stub, meta: Stub, receiver: Receiver) -> 
 
 def answer(hold: Hold, twilio: Stub, meta: Stub) -> None:
     """Let a person write in their own words, and then accept; let providers report."""
-    api, sender = APIClient(), PHONE.removeprefix("+")
+    api, sender = Api(), PHONE.removeprefix("+")
     post_form(api, SMS, From=PHONE, Body=f"{SAID}. {NAME}", MessageSid="SM1")
     words = {"type": "text", "text": {"body": SAID}, "from": sender, "id": "wamid.1"}
     contacts = [{"profile": {"name": NAME}, "wa_id": sender}]
@@ -223,9 +222,9 @@ def ask(clinic: World, monkeypatch: pytest.MonkeyPatch, settings: Settings) -> d
         (401, nobody.post("auth/token", credentials)),
         (401, nobody.post("auth/token/refresh", {"refresh": NAME})),
         (403, patient.post("patients/", about)),
-        (403, post_form(APIClient(), SMS, sign="wrong", From=PHONE, Body=SAID)),
-        (403, APIClient().post(WHATSAPP, {"entry": [{"changes": [NAME]}]}, format="json")),
-        (403, APIClient().post(SMS, f"Body={SAID}", content_type=FORM)),
+        (403, post_form(Api(), SMS, sign="wrong", From=PHONE, Body=SAID)),
+        (403, Api().post(WHATSAPP, {"entry": [{"changes": [NAME]}]}, format="json")),
+        (403, Api().post(SMS, f"Body={SAID}", content_type=FORM)),
         (404, nobody.post("auth/register/confirm", {"token": NAME, "password": NAME})),
         *((404, nobody.get(f"{link}/{LINK}")) for link in ("offers", "nudges", "unsubscribe")),
         (404, nobody.get(f"calendar/{LINK}")),

@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 
 import icalendar
 import pytest
-from rest_framework.test import APIClient
 
 from notifications import preferences
 from notifications.models import Message
@@ -152,7 +151,7 @@ def test_each_is_told_what_concerns_them_once_as_they_want_it(
 
     day.move(21 * HOUR)  # he is reminded, and says no
     sender = patients["Ben"].phone
-    assert post_form(APIClient(), SMS, From=sender, Body="No, thanks").status_code == 200
+    assert post_form(Api(), SMS, From=sender, Body="No, thanks").status_code == 200
     day.work()
     assert offered_to() == "Ana"
 

@@ -70,10 +70,10 @@ def test_a_facility_needs_a_zone_and_a_slug_of_its_own(client: Client, seed: See
     errors, _ = send(client, url(Facility, "add"), **new, timezone="Mars/Olympus")
     assert "Mars/Olympus" in errors["timezone"][0]
     errors, _ = send(client, url(Facility, "add"), **new, timezone="Europe/Paris")
-    assert "Slug already exists" in errors["__all__"][0]
+    assert errors["slug"] == ["Another facility has this."]
     other = factories.FacilityFactory.create(tenant=seed.tenant)
     errors, _ = send(client, url(Facility, "change", other.pk), name="X", slug=seed.facility.slug)
-    assert "Slug already exists" in errors["__all__"][0]
+    assert errors["slug"] == ["Another facility has this."]
 
 
 def test_a_facility_keeps_its_kind_and_zone(client: Client, seed: Seed) -> None:

@@ -56,13 +56,23 @@ def test_a_facility_is_made_with_its_queue(facility: Facility, staff: Api) -> No
     assert made.status_code == 201, made.content
     assert Queue.objects.filter(facility=made.json()["id"]).exists()
     twice = staff.post("facilities/", body, format="json")
-    assert twice.status_code == 400
+    [error] = twice.json()["errors"]
+    assert (error["field"], error["code"]) == ("slug", "unique")
+    assert error["detail"] == "Another facility has this."
     bad = staff.post(
         "facilities/",
         {**body, "timezone": "Mars/Olympus", "country": "France", "kind": "ship"},
         format="json",
     )
-    assert {error["field"] for error in bad.json()["errors"]} == {"timezone", "country", "kind"}
+    told = {error["field"]: error["detail"] for error in bad.json()["errors"]}
+    assert set(told) == {"timezone", "country", "kind"}
+    assert told["kind"] == "Give one of: clinic, salon, venue."
+    for name, known in (("kind", "clinic, salon, venue"), ("sort", "created_at, ")):
+        [error] = staff.get("facilities/", {name: "ship"}).json()["errors"]
+        assert (error["field"], error["code"]) == (name, "invalid_choice")
+        assert error["detail"].startswith("Give one of: ")
+        assert known in error["detail"]
+        assert "ship" not in error["detail"]
     found = staff.get("facilities/", {"search": "LILLE", "kind": "salon", "sort": "-name"}).json()
     assert [row["slug"] for row in found["results"]] == ["north"]
 
@@ -153,6 +163,8 @@ def test_a_patient_is_made_changed_and_found(facility: Facility, staff: Api) -> 
     for reference in ("P-1", "P-1"):
         response = staff.post("patients/", {"name": "X", "external_ref": reference}, format="json")
     assert response.status_code == 400
+    [error] = response.json()["errors"]
+    assert (error["field"], error["code"]) == ("external_ref", "unique")
     assert staff.delete(path).status_code == 204
 
 

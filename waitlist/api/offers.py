@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import Any, ClassVar
 
 from django.urls import reverse
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import serializers
 from rest_framework.exceptions import Throttled
 from rest_framework.parsers import FormParser
@@ -17,7 +17,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts import limits, links
-from accounts.links import CsrfFailed
+from accounts.links import JSON, CsrfFailed
 from accounts.parsers import JSONParser
 from accounts.views import PAGE
 from audit import clock
@@ -104,12 +104,27 @@ class LinkView(links.LinkView):
         return self.show(hold=self.find(token=token))
 
 
+# What answering tells: a program the offer, a form of the page where the offer is shown.
+ANSWERED: Any = {
+    "parameters": [
+        OpenApiParameter(
+            "Location", str, OpenApiParameter.HEADER, response=[303],
+            description="The page of the offer.",
+        )
+    ],
+    "responses": {
+        (200, JSON): OfferAnswer,
+        303: OpenApiResponse(description="To a form of the page, whether or not it was in time."),
+    },
+}  # fmt: skip
+
+
 class OfferView(LinkView):
     """An offer, by its link."""
 
     problems: ClassVar = {"GET": (Throttled,)}
 
-    @extend_schema(auth=[], responses={(200, "application/json"): OfferAnswer, (200, PAGE): str})
+    @extend_schema(auth=[], responses={(200, JSON): OfferAnswer, (200, PAGE): str})
     def get(self, request: Request, token: str) -> Response:
         """Read an offer, or what became of it. Changes nothing."""
         return self.show(hold=self.find(token=token))
@@ -130,7 +145,7 @@ class OfferAcceptView(LinkView):
         )
     }
 
-    @extend_schema(auth=[], request=None, responses=OfferAnswer)
+    @extend_schema(auth=[], request=None, **ANSWERED)
     def post(self, request: Request, token: str) -> Response:
         """Accept an offer. A second time is refused, telling the `state`.
 
@@ -144,7 +159,7 @@ class OfferDeclineView(LinkView):
 
     problems: ClassVar = {"POST": (holds.HoldClosed, CsrfFailed, Throttled)}
 
-    @extend_schema(auth=[], request=None, responses=OfferAnswer)
+    @extend_schema(auth=[], request=None, **ANSWERED)
     def post(self, request: Request, token: str) -> Response:
         """Decline an offer: the slot goes to the next. A second time is refused."""
         return self.answer(token=token, accept=False)

@@ -1,6 +1,6 @@
 -- The open slots of one facility that a change of slots and entries concerns: (id). Of a slot, itself and
--- what its claim hid, the others of its provider at the time; of an entry, those that its service,
--- provider and dates allow. Takes no lock.
+-- what its claim hid, the others of its provider at the time; of a patient's entry, those that its
+-- service, provider and dates allow. Takes no lock.
 SELECT slot.id::text
 FROM scheduling_slot AS freed
 JOIN scheduling_slot AS slot
@@ -21,4 +21,6 @@ JOIN scheduling_slot AS slot
     AND upper(slot.period) <= coalesce(entry.latest, 'infinity')
     AND (entry.service_id IS NULL OR slot.service_id IS NULL OR entry.service_id = slot.service_id)
     AND (NOT entry.provider_required OR entry.provider_id = slot.provider_id)
-WHERE entry.id = ANY(%(changed)s::uuid[]) AND entry.status = 'waiting'
+WHERE entry.id = ANY(%(changed)s::uuid[])
+    AND entry.status = 'waiting'
+    AND entry.patient_id IS NOT NULL

@@ -11,6 +11,7 @@ from django.core.management import call_command
 from django.db import connection
 from rest_framework.test import APIClient
 
+from tests.api import Api
 from tests.races import race
 
 URL = "/api/v1/waitlists"
@@ -46,7 +47,7 @@ def send(
     known = client._credentials  # type: ignore[attr-defined]
 
     def call() -> tuple[int, str]:
-        mine = APIClient()
+        mine = Api()
         mine.credentials(**known)
         answer = mine.generic(method.upper(), url, json.dumps(body), "application/json", **headers)
         return answer.status_code, (answer.data or {}).get("code", "")

@@ -8,13 +8,13 @@ from zoneinfo import ZoneInfo
 import pytest
 from django.test import Client
 from django.utils import formats, translation
-from rest_framework.test import APIClient
 
 from audit import clock
 from audit.events import SYSTEM
 from audit.models import Event
 from scheduling import appointments
 from scheduling.models import Appointment
+from tests.api import Api
 from tests.clinics import Clinic
 from waitlist import holds, invites, offers
 from waitlist.models import Hold, WaitlistEntry
@@ -37,7 +37,7 @@ def link(hold: Hold) -> str:
 
 
 def test_link_shows_the_offer_and_nobody(clinic: Clinic, hold: Hold) -> None:
-    answer = APIClient().get(link(hold))
+    answer = Api().get(link(hold))
     assert answer.status_code == 200
     assert answer.data["state"] == "offered"
     assert answer.data["facility"] == clinic.facility.name
@@ -56,7 +56,7 @@ def test_link_shows_the_offer_and_nobody(clinic: Clinic, hold: Hold) -> None:
 def test_reading_changes_nothing(clinic: Clinic, hold: Hold) -> None:
     """Scanners of mail follow links, with GET and HEAD."""
     before = Event.objects.count()
-    for client, accept in ((APIClient(), "*/*"), (Client(), HTML)):
+    for client, accept in ((Api(), "*/*"), (Client(), HTML)):
         for call in (client.get, client.head):
             assert call(link(hold), headers={"accept": accept}).status_code == 200
         for verb in ("accept", "decline"):
@@ -67,7 +67,7 @@ def test_reading_changes_nothing(clinic: Clinic, hold: Hold) -> None:
 
 
 def test_accept_and_then_again(clinic: Clinic, hold: Hold) -> None:
-    client = APIClient()
+    client = Api()
     answer = client.post(f"{link(hold)}/accept", {}, format="json")
     assert answer.status_code == 200, answer.data
     assert answer.data["state"] == "accepted"
@@ -110,7 +110,7 @@ def test_a_link_tells_the_visit_while_it_lasts(clinic: Clinic, hold: Hold) -> No
 
 
 def test_decline(hold: Hold) -> None:
-    answer = APIClient().post(f"{link(hold)}/decline")
+    answer = Api().post(f"{link(hold)}/decline")
     assert (answer.status_code, answer.data["state"]) == (200, "declined")
     assert answer.data["starts_at"] is answer.data["provider"] is None
     assert WaitlistEntry.objects.get().status == "waiting"
@@ -162,7 +162,7 @@ def test_page_says_what_became_of_it(clinic: Clinic, hold: Hold, state: str) -> 
         holds.decline(hold_id=hold.pk, actor=SYSTEM, now=clock.now())
     else:
         holds.accept(hold_id=hold.pk, actor=SYSTEM, now=clock.now())
-    answer = APIClient().get(link(hold))
+    answer = Api().get(link(hold))
     assert (answer.status_code, answer.data["state"]) == (200, state)
     page = Client().get(link(hold), headers={"accept": HTML}).content.decode()
     assert "<form" not in page
@@ -172,7 +172,7 @@ def test_page_says_what_became_of_it(clinic: Clinic, hold: Hold, state: str) -> 
         "declined": "You declined",
         "accepted": "You accepted",
     }[state] in page
-    refused = APIClient().post(f"{link(hold)}/accept", {}, format="json")
+    refused = Api().post(f"{link(hold)}/accept", {}, format="json")
     assert (refused.status_code, refused.data["state"]) == (409, state)
 
 
@@ -215,7 +215,7 @@ def _submit(client: Client, url: str, form: dict[str, str]) -> Any:
 def test_forged_links_lead_nowhere(hold: Hold) -> None:
     token = offers.sign(hold_id=hold.pk)
     for bad in (token[:-1], "x" + token, "nonsense", "a.b", offers.sign(hold_id=hold.entry_id)):
-        answer = APIClient().get(f"/api/v1/offers/{bad}")
+        answer = Api().get(f"/api/v1/offers/{bad}")
         assert (answer.status_code, answer.data["code"]) == (404, "not_found")
         assert bad not in answer.content.decode()
         page = Client().get(f"/api/v1/offers/{bad}", headers={"accept": HTML})
@@ -226,11 +226,9 @@ def test_forged_links_lead_nowhere(hold: Hold) -> None:
 
 def test_links_are_limited_by_address(hold: Hold, settings: Any) -> None:
     settings.RATE_LIMITS = settings.RATE_LIMITS | {"offer": "2/minute"}
-    statuses = [
-        APIClient().get(link(hold), REMOTE_ADDR="203.0.113.9").status_code for _ in range(3)
-    ]
+    statuses = [Api().get(link(hold), REMOTE_ADDR="203.0.113.9").status_code for _ in range(3)]
     assert statuses == [200, 200, 429]
-    assert APIClient().get(link(hold), REMOTE_ADDR="203.0.113.10").status_code == 200
+    assert Api().get(link(hold), REMOTE_ADDR="203.0.113.10").status_code == 200
 
 
 def test_a_tenant_has_its_share_of_links(hold: Hold, settings: Any) -> None:
@@ -238,7 +236,7 @@ def test_a_tenant_has_its_share_of_links(hold: Hold, settings: Any) -> None:
     settings.RATE_LIMITS = settings.RATE_LIMITS | share
 
     def get(path: str) -> int:
-        status: int = APIClient().get(path, REMOTE_ADDR="203.0.113.11").status_code
+        status: int = Api().get(path, REMOTE_ADDR="203.0.113.11").status_code
         return status
 
     statuses = [get(link(hold)) for _ in range(3)]

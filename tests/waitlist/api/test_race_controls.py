@@ -10,12 +10,12 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from rest_framework.test import APIClient
 
 from audit import clock
 from audit.events import SYSTEM
 from scheduling.models import Appointment, Patient, Service
 from tests import factories
+from tests.api import Api
 from tests.clinics import Clinic, open_clinic
 from tests.races import race, sabotage
 from tests.waitlist.api.calls import URL, in_step, post, send
@@ -183,7 +183,7 @@ def test_locks_then_constraints_keep_a_link_from_booking_twice(
             slot_id=clinic.slot().pk, entry_id=clinic.join().pk, actor=SYSTEM, now=clock.now()
         )
         url = f"/api/v1/offers/{offers.sign(hold_id=hold.pk)}/accept"
-        answers = in_step(*[post(APIClient(), url, {})] * 2, before=BOOKS)
+        answers = in_step(*[post(Api(), url, {})] * 2, before=BOOKS)
         assert answers == Counter([(200, ""), second])
 
 
@@ -192,7 +192,7 @@ def test_the_lock_on_a_key_keeps_twins_from_both_being_done(clinic: Clinic, lock
     header = clinic.client("staff")._credentials  # type: ignore[attr-defined]
 
     def add_service() -> int:
-        client = APIClient()
+        client = Api()
         client.credentials(**header)
         body = {"name": f"Service {next(number)}", "duration": "PT30M"}
         # One request by its fingerprint, of which each twin's work can be told apart.
@@ -245,7 +245,7 @@ def test_locks_then_the_guard_keep_a_link_from_both_accepting_and_declining(
         slot_id=clinic.slot().pk, entry_id=clinic.join().pk, actor=SYSTEM, now=clock.now()
     )
     url = f"/api/v1/offers/{offers.sign(hold_id=hold.pk)}"
-    accept, decline = (post(APIClient(), f"{url}/{verb}", {}) for verb in ("accept", "decline"))
+    accept, decline = (post(Api(), f"{url}/{verb}", {}) for verb in ("accept", "decline"))
     with sabotage.taken_out(layers):
         outcomes = race.overtake(accept, decline, before=BOOKS[0])
     assert [outcome.value for outcome in outcomes] == answers

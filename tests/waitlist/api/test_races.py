@@ -4,12 +4,12 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from rest_framework.test import APIClient
 
 from audit import clock
 from audit.events import SYSTEM
 from scheduling.models import Appointment
 from tests import factories
+from tests.api import Api
 from tests.clinics import Clinic, open_clinic
 from tests.waitlist.api.calls import URL, at_once, post
 from waitlist import invites, offers
@@ -113,7 +113,7 @@ def test_twenty_accepts_by_link_book_once(clinic: Clinic) -> None:
         slot_id=clinic.slot().pk, entry_id=entry.pk, actor=SYSTEM, now=clock.now()
     )
     url = f"/api/v1/offers/{offers.sign(hold_id=hold.pk)}/accept"
-    answers = Counter(at_once([post(APIClient(), url, {})] * 20))
+    answers = Counter(at_once([post(Api(), url, {})] * 20))
     assert answers == {(200, ""): 1, (409, "hold_closed"): 19}
     assert Appointment.objects.count() == 1
 
@@ -124,7 +124,7 @@ def test_accept_and_decline_by_link_at_once(clinic: Clinic) -> None:
         slot_id=clinic.slot().pk, entry_id=entry.pk, actor=SYSTEM, now=clock.now()
     )
     url = f"/api/v1/offers/{offers.sign(hold_id=hold.pk)}"
-    calls = [post(APIClient(), f"{url}/{verb}", {}) for verb in ("accept", "decline")] * 5
+    calls = [post(Api(), f"{url}/{verb}", {}) for verb in ("accept", "decline")] * 5
     answers = Counter(at_once(calls))
     assert answers == {(200, ""): 1, (409, "hold_closed"): 9}
     hold.refresh_from_db()
@@ -137,7 +137,7 @@ def test_one_key_from_many_joins_once(clinic: Clinic) -> None:
     header = client._credentials  # type: ignore[attr-defined]
 
     def call() -> int:
-        mine = APIClient()
+        mine = Api()
         mine.credentials(**header)
         status: int = mine.post(URL, body, format="json", HTTP_IDEMPOTENCY_KEY="same").status_code
         return status
