@@ -51,7 +51,7 @@ KINDS: dict[str, frozenset[str]] = {
         "waitlist.hold_expired": "offers_made",
         "waitlist.hold_withdrawn": "reason",
         "waitlist.requeued": "reason",
-        "waitlist.converted": "appointment_id source rfp_id",
+        "waitlist.converted": "appointment_id source starts_at rfp_id",
         "waitlist.cancelled": "reason",
         "waitlist.auto_expired": "reason",
         "waitlist.still_interested": "",

@@ -229,7 +229,11 @@ def convert(
             "slot_id": to.slot_id,
             "facility_id": to.facility_id,
             "provider_id": to.provider_id,
-            "data": {"appointment_id": str(to.pk), "source": to.source},
+            "data": {
+                "appointment_id": str(to.pk),
+                "source": to.source,
+                "starts_at": to.period.lower.isoformat(),
+            },
         }
     WaitlistEntry.objects.filter(pk=entry.pk, status=was).update(
         status=WaitlistEntry.Status.CONVERTED, closed_at=now, **got

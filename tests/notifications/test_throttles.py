@@ -1,5 +1,6 @@
 """Quiet hours and throttles put messages off, and drop none."""
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import pytest
@@ -12,7 +13,8 @@ from tests.notifications.mailbox import Mailbox
 from tests.notifications.told import relayed
 from tests.waitlist import worlds
 from tests.waitlist.worlds import DAY, HOUR, MINUTE, NOW, STAFF, World
-from waitlist import entries
+from waitlist import entries, holds, invites
+from waitlist.models import WaitlistEntry
 
 pytestmark = pytest.mark.django_db
 
@@ -105,6 +107,58 @@ def test_what_would_be_worth_nothing_in_the_morning_is_sent_by_night(
     clinic.book(slot=clinic.slot(at=MORNING - HOUR), now=NIGHT)
     relayed(now=NIGHT)
     assert _send(now=NIGHT) == ["sent"]
+
+
+def _joined(clinic: World) -> WaitlistEntry:
+    return clinic.join(at=NIGHT)
+
+
+def _offered(clinic: World) -> WaitlistEntry:
+    return clinic.offer(slot=clinic.slot(at=NOW + 3 * DAY), now=NIGHT).entry
+
+
+def _offered_by_mistake(clinic: World) -> WaitlistEntry:
+    hold = clinic.offer(slot=clinic.slot(at=NOW + 3 * DAY), now=NIGHT)
+    holds.take_back(hold_id=hold.pk, reason="offered_by_mistake", actor=STAFF, now=NIGHT)
+    return hold.entry
+
+
+def _promote(clinic: World, entry: WaitlistEntry, *, at: datetime) -> None:
+    """Let staff book somebody at six in the morning."""
+    early = MORNING - 2 * HOUR
+    invites.promote(entry_id=entry.pk, slot_id=clinic.slot(at=at).pk, actor=STAFF, now=early)
+    relayed(now=early)
+
+
+@pytest.mark.parametrize("told", [_joined, _offered, _offered_by_mistake])
+def test_who_is_booked_before_the_morning_is_told_before_what_waits_for_it(
+    clinic: World, mailbox: Mailbox, told: Callable[[World], WaitlistEntry]
+) -> None:
+    entry = told(clinic)
+    relayed(now=NIGHT)
+    while _send(now=NIGHT):
+        pass
+    _promote(clinic, entry, at=MORNING - 30 * MINUTE)
+    mailbox.mails.clear()
+    assert [_send(now=MORNING - 2 * HOUR) for _ in range(3)] == [["sent"], ["sent"], []]
+    sent = Message.objects.filter(channel="email", sent_at__gte=MORNING - 2 * HOUR)
+    assert set(sent.values_list("kind", flat=True)) == {"appointment.booked", "waitlist.converted"}
+    while _send(now=MORNING):
+        pass
+    assert _queued() == []
+    assert not Message.objects.filter(reason="too_late").exists()
+
+
+def test_who_is_booked_for_later_is_told_in_the_morning_in_order(
+    clinic: World, mailbox: Mailbox
+) -> None:
+    entry = _joined(clinic)
+    relayed(now=NIGHT)
+    assert _send(now=NIGHT) == ["put_off"]
+    _promote(clinic, entry, at=MORNING + HOUR)
+    assert _send(now=MORNING - 2 * HOUR) == []
+    assert [_send(now=MORNING) for _ in range(4)] == [["sent"], ["sent"], ["sent"], []]
+    assert "waitlist" in mailbox.mails[0]["Subject"]
 
 
 def _move(clinic: World, *, old: datetime, new: datetime, now: datetime) -> Message:

@@ -79,7 +79,11 @@ def test_who_accepts_is_booked(hold: Hold) -> None:
             hold.entry_id, hold.pk, hold.slot_id
         )  # fmt: skip
         assert (event.actor_id, event.at) == (STAFF.id, NOW)
-    assert events[1].data == {"appointment_id": str(appointment.pk), "source": "waitlist"}
+    assert events[1].data == {
+        "appointment_id": str(appointment.pk),
+        "source": "waitlist",
+        "starts_at": appointment.period.lower.isoformat(),
+    }
 
 
 def test_what_is_booked_is_what_was_waited_for_where_the_slot_is_for_anything(
