@@ -22,6 +22,8 @@ from waitlist import entries, fill, holds, invites
 from waitlist.models import Hold, WaitlistPolicy
 
 END = NOW + DAY - 30 * MINUTE  # of the offer that `World.offer` makes
+NIGHT = NOW.replace(hour=23)  # in London, in winter
+MORNING = (NOW + DAY).replace(hour=8)
 
 
 def _states(hold: Hold) -> tuple[str, str, str]:
@@ -388,7 +390,7 @@ def test_a_sweep_withdraws_no_more_than_its_limit(clinic: World) -> None:
         ((time(5), time(6)), NOW.replace(hour=4, minute=50) + DAY),
         ((time(5, 30), time(6)), NOW.replace(hour=5, minute=20) + DAY),
         ((time(4), time(5, 30)), END - 4 * HOUR),
-        ((time(6), time(5, 30)), END - 4 * HOUR),
+        ((time(21), time(5, 30)), END - 4 * HOUR),
     ],
 )
 def test_a_reminder_comes_before_the_quiet_hours_that_it_would_fall_into(
@@ -398,6 +400,24 @@ def test_a_reminder_comes_before_the_quiet_hours_that_it_would_fall_into(
     clinic.offer()
     assert holds.remind_due(now=due - SECOND, limit=10) == 0
     assert holds.remind_due(now=due, limit=10) == 1
+
+
+@pytest.mark.parametrize("made", [NIGHT, MORNING - 2 * HOUR])
+def test_what_is_offered_by_night_is_reminded_at_the_half_of_the_time_to_answer(
+    clinic: World, made: datetime
+) -> None:
+    """Which begins when quiet hours end: else offer and reminder would come together."""
+    hold = clinic.offer(slot=clinic.slot(at=MORNING + 3 * HOUR + 30 * MINUTE), now=made)
+    assert hold.expires_at == MORNING + 3 * HOUR
+    assert holds.remind_due(now=MORNING + 90 * MINUTE - SECOND, limit=10) == 0
+    assert holds.remind_due(now=MORNING + 90 * MINUTE, limit=10) == 1
+
+
+def test_what_is_offered_just_before_quiet_hours_is_reminded_after_them(clinic: World) -> None:
+    evening = NOW.replace(hour=20, minute=55)
+    clinic.offer(slot=clinic.slot(at=MORNING + HOUR), now=evening)
+    assert holds.remind_due(now=MORNING - SECOND, limit=10) == 0
+    assert holds.remind_due(now=MORNING, limit=10) == 1
 
 
 def test_quiet_hours_are_by_the_clock_of_the_facility(db: None) -> None:
