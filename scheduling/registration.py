@@ -114,7 +114,8 @@ def accept(
     It gives a login to a patient whose address has an account already, unless that is a patient's
     of the tenant, who stays who they are.
 
-    :raises InvitationOver: as `invitations.accept`, or if the patient has another address now.
+    :raises InvitationOver: as `invitations.accept`, or if the patient has another address now, or
+        the user was deleted meanwhile.
     :raises AlreadyMember, ValidationError: as `invitations.accept`.
     :raises WrongPassword: as `invitations.accept`; it is noted as at a login.
     :raises NotFound: if the patient was erased.
@@ -143,7 +144,8 @@ def _accept(
     if invitation.role != Invitation.Role.PATIENT:
         return accepted
     # Who uses two links at once is one patient: the second finds what the first made of them.
-    User.objects.select_for_update(no_key=True).get(pk=user.pk)
+    if User.objects.select_for_update(no_key=True).filter(pk=user.pk).first() is None:
+        raise InvitationOver("This link does not count any longer.")
     mine = Patient.objects.filter(tenant=invitation.tenant_id, user=user, erased_at=None)
     if patient is not None:
         if patient.user_id is not None:

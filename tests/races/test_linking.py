@@ -16,6 +16,7 @@ from scheduling.registration import HasLogin, OtherPatient
 from tests.factories import MembershipFactory, PatientFactory, UserFactory
 from tests.races import race, sabotage, scene
 
+LOCKS_USER = "FROM .accounts_user. .*FOR NO KEY UPDATE"
 GIVES_LOGIN = "^(INSERT INTO|UPDATE) .scheduling_patient"
 
 
@@ -79,6 +80,15 @@ def test_without_the_constraint_there_would_be_two() -> None:
         outcomes = race.run(*links(), before=[GIVES_LOGIN])
         assert all(outcome.won for outcome in outcomes)
         assert logins() == 2
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_the_link_of_who_is_deleted_meanwhile_is_over(number: int) -> None:
+    call = links()[number]
+    user = User.objects.get(email=Invitation.objects.earliest("created_at").email)
+    [used, _] = race.overtake(call, user.delete, before=LOCKS_USER)
+    assert race.errors([used]) == {invitations.InvitationOver}
+    assert logins() == 0
 
 
 def test_one_link_that_is_used_twice_at_once_counts_once() -> None:
