@@ -97,7 +97,7 @@ def post(*, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
                 status = response.status
     except Unsafe as unsafe:
         return Answer(None, unsafe.code)
-    except (HTTPException, OSError, ValueError) as error:
+    except (HTTPException, OSError, RuntimeError, ValueError) as error:  # no thread to be had, too
         return Answer(None, _code(error, end=end))
     # What was cut may look like an answer that is whole.
     return _answer(status) if time.monotonic() < end else Answer(None, "timeout")
@@ -179,21 +179,20 @@ def _cut(sock: socket.socket, *, end: float) -> Iterator[None]:
     sends one now and then keep us for as long as it likes. The socket itself is taken over by that
     of TLS, at a time that no other thread knows; so what is shut down is a second handle of it.
     """
-    handle = sock.dup()
+    with sock.dup() as handle:
 
-    def cut() -> None:
-        with suppress(OSError):
-            handle.shutdown(socket.SHUT_RDWR)
+        def cut() -> None:
+            with suppress(OSError):
+                handle.shutdown(socket.SHUT_RDWR)
 
-    timer = Timer(end - time.monotonic(), cut)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-        timer.join()  # it may be at work on the handle
-        handle.close()
+        timer = Timer(end - time.monotonic(), cut)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            timer.join()  # it may be at work on the handle
 
 
 def _secure(sock: socket.socket, *, parts: SplitResult) -> ssl.SSLSocket:

@@ -217,6 +217,21 @@ def test_who_is_not_there_is_said_to_be(settings: Settings, receiver: Receiver) 
     assert post("http://nobody.invalid/") == Answer(None, "unknown_host")
 
 
+@pytest.mark.parametrize("kind", [threading.Thread, threading.Timer])
+def test_where_there_is_no_thread_to_be_had_nothing_is_sent(
+    settings: Settings, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, kind: type
+) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    settings.WEBHOOKS_ALLOW_HTTP = settings.WEBHOOKS_ALLOW_PRIVATE = True
+    with monkeypatch.context() as patch:
+        patch.setattr(kind, "start", refuse)
+        assert post(receiver.url) == Answer(None, "connection")
+    assert receiver.requests == []
+    assert post(receiver.url).is_taken
+
+
 def test_a_name_that_nobody_knows_the_address_of_is_not_waited_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
