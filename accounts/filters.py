@@ -87,15 +87,16 @@ def _is_empty(wanted: Any, text: str) -> bool:
 class SearchFilter(CharFilter):  # type: ignore[misc]
     """Finds rows that have the text in one of the columns, in any case.
 
-    A text without three letters or digits in a row is looked for where words begin: an index of
-    trigrams has these, too, and not what is in the middle of a word.
+    A text without three letters or digits in a row is looked for where a column begins, or after a
+    space: an index of trigrams has these, too, and not what is in the middle of a word.
     """
 
     def __init__(self, *, columns: tuple[str, ...], **kwargs: Any) -> None:
         where = ", ".join(columns)
         kwargs.setdefault(
             "label",
-            f"Text in {where}, in any case; of fewer than three letters, where a word begins.",
+            f"Text in {where}, in any case. A text without three letters or digits in a row is"
+            " found only at the start, or after a space.",
         )
         super().__init__(max_length=100, validators=[HAS_LETTER], **kwargs)
         self.columns = columns

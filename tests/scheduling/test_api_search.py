@@ -60,6 +60,7 @@ def test_a_short_text_is_found_where_a_word_begins(tenant: Tenant, staff: Api) -
     assert search(staff, "明") == {"李 明"}
     assert search(staff, "+3") == {"李 明"}
     assert search(staff, "b-") == {"Lin Chu"}
+    assert search(staff, "-2") == search(staff, "ex") == set()  # only a space is before a word
     assert len(search(staff, "")) == 5
 
 
