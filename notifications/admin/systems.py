@@ -146,7 +146,7 @@ class WebhookDeliveryAdmin(TenantAdmin):
 
     @action(description="Retry", status=webhook_deliveries.RETRIED)
     def retry(self, request: HttpRequest, rows: Rows) -> Answer:
-        """Send deliveries again, within a minute, to those endpoints that are on."""
+        """Try deliveries again with the next sweep, each in its place, where endpoints are on."""
 
         def call(*, delivery_id: UUID, now: Any, **_: Any) -> None:
             webhook_deliveries.retry(

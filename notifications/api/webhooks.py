@@ -207,8 +207,9 @@ class RetryView(ApiView, GenericAPIView[Any]):
 
     @extend_schema(request=None, responses=DeliverySerializer)
     def post(self, request: Request, id: UUID) -> Response:
-        """Let a delivery that failed, or that waits to be tried again, be sent within a minute.
+        """Let a delivery that failed, or that waits to be tried again, be tried with the next sweep.
 
+        That is within a minute, and in its place: after what is due before it, if that is taken.
         Its endpoint rests no longer. One that is switched off is told nothing before it is on.
         """
         row = webhook_deliveries.retry(
