@@ -21,6 +21,8 @@ from waitlist.fitting import Board, Id, Slot
 from waitlist.matching import Candidate, Choice
 from waitlist.models import Hold, Queue, WaitlistPolicy
 
+SCAN = timedelta(minutes=5)  # between two scans, as beat has it
+
 
 @dataclass(frozen=True, slots=True)
 class Filled:
@@ -99,7 +101,8 @@ def fill(
     """Offer what is open at a facility to those who wait; nothing in quiet hours.
 
     `changed` are slots that were freed and entries that did not wait before: with them, only these
-    slots are offered, what they hid, and what these entries may take, each to whoever is first.
+    slots are offered, and those that these entries may take, with what overlaps them, each to
+    whoever is first. It is no use where more has come together: just after quiet hours.
     Of a queue that the pass before found too long (`is_long`), only the slots that it can be held
     against at once are locked. Locks provider, slot, entry.
 
@@ -110,6 +113,8 @@ def fill(
     policy = policies().filter(facility=facility_id).first()
     if policy is None or not is_on(policy=policy) or quiet_until(policy=policy, now=now):
         return Filled()
+    if quiet_until(policy=policy, now=now - SCAN):
+        changed = None  # else who may take anything that came free is given what others need
     # Read before the entries are: what changes after this is seen by the next pass.
     seen = {
         "revision": policy.facility.queue.revision,

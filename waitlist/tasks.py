@@ -30,14 +30,15 @@ def fill_open_slots() -> dict[str, int]:
 
 @shared_task
 def fill_facilities(*facility_ids: str) -> dict[str, int]:
-    """One facility after the other. What fails is left to a task of its own, whose run says why."""
+    """One facility after the other. What is busy or fails is left to a task of its own."""
     counts = {"offers": 0, "clashes": 0, "busy": 0, "failed": 0}
     for facility_id in facility_ids:
         try:
             for filled in fill.passes(facility_id=UUID(facility_id), clock=clock.now):
                 counts["offers"] += filled.offers
                 counts["clashes"] += filled.clashes
-        except fill.Busy:
+        except fill.Busy:  # maybe with what changed, and nothing else
+            fill_facility.delay(facility_id)
             counts["busy"] += 1
         except SoftTimeLimitExceeded:
             raise

@@ -173,7 +173,7 @@ WHOLE: dict[str, Any] = {"entries": None, "limit": None}
 PLANS: list[tuple[str, dict[str, Any], set[str]]] = [
     ("count_revisions", {}, set()),
     ("find_opened", {}, {"slot_open_changed"}),
-    ("find_fillable", {}, {"entry_facility", "entry_visitors"}),
+    ("find_fillable", {}, {"entry_run", "entry_visitors"}),
     ("find_open_slots", {"slots": None}, {"slot_open"}),
     ("find_concerned", {}, {"scheduling_slot_pkey", "slot_open", "waitlist_waitlistentry_pkey"}),
     ("load_slots", {}, {"scheduling_slot_pkey", "slot_provider_claimed_once"}),

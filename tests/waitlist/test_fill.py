@@ -477,6 +477,37 @@ def test_with_a_freed_slot_what_it_hid_is_filled(clinic: World) -> None:
     assert worlds.offered() == {(short.pk, first.pk)}
 
 
+def test_a_newcomer_gets_no_slot_that_stands_in_the_way_of_somebodys(clinic: World) -> None:
+    """Both slots are the provider's; the one that ends first stays, as when all is looked at."""
+    other = factories.ServiceFactory.create(tenant=clinic.tenant, duration=HOUR)
+    clinic.slot(minutes=60, service=other)
+    hidden = clinic.slot()
+    first = clinic.join()
+    newcomer = clinic.join(service_id=other.pk)
+    assert clinic.fill(changed=[newcomer.pk]) == fill.Filled(offers=1)
+    assert worlds.offered() == {(hidden.pk, first.pk)}
+
+
+def test_what_overlaps_goes_on_to_the_next_gap(clinic: World) -> None:
+    """Half hours that begin every twenty minutes, and one that begins as the last of them ends."""
+    chain = [clinic.slot(at=NOW + DAY + n * 20 * MINUTE) for n in range(3)]
+    after = clinic.slot(at=NOW + DAY + 70 * MINUTE)
+    for _ in range(4):
+        clinic.join()
+    assert clinic.fill(changed=[chain[2].pk]) == fill.Filled(offers=2)
+    assert {slot for slot, _ in worlds.offered()} == {chain[0].pk, chain[2].pk}
+    assert clinic.fill(changed=[after.pk]).offers == 1
+
+
+def test_just_after_quiet_hours_all_is_looked_at(clinic: World) -> None:
+    """Who may take either slot would be given the newcomer's."""
+    clinic.change(quiet_from=time(5), quiet_until=time(9, 56))
+    early, late = clinic.slot(), clinic.slot(at=NOW + 2 * DAY)
+    both, newcomer = clinic.join(at=NOW - 2 * DAY), clinic.join(earliest=NOW + 2 * DAY)
+    assert clinic.fill(changed=[newcomer.pk]) == fill.Filled(offers=2)
+    assert worlds.offered() == {(early.pk, both.pk), (late.pk, newcomer.pk)}
+
+
 def test_a_freed_slot_of_another_facility_is_not_filled_here(clinic: World) -> None:
     slot = clinic.neighbour().slot(service=None)
     clinic.join(any_facility=True)

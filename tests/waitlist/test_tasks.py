@@ -64,6 +64,7 @@ def test_the_scan_spreads_the_facilities_in_chunks(
     assert sum(run.counts["offers"] for run in runs) == 2
     assert sum(run.counts["busy"] for run in runs) == 1
     assert Hold.objects.count() == 2
+    assert sent() == [("fill_facility", [str(clinic.facility.pk)])]
 
 
 def test_a_facility_that_fails_takes_no_other_along(clinic: World, sent: Sent) -> None:

@@ -1,4 +1,4 @@
--- The given facilities as far as a pass may find something to do: they are active, somebody waits, at them
+-- The given facilities as far as a pass may find something to do: they are active, a patient waits, at them
 -- or for any facility, and an open slot begins neither too soon nor too late: (facility). Takes no lock.
 SELECT policy.facility_id
 FROM waitlist_waitlistpolicy AS policy
@@ -15,7 +15,8 @@ WHERE policy.facility_id = ANY(%(facilities)s)
     AND (
         EXISTS (
             SELECT FROM waitlist_waitlistentry AS entry
-            WHERE entry.facility_id = policy.facility_id AND entry.status = 'waiting'
+            WHERE CASE WHEN entry.patient_id IS NOT NULL THEN entry.facility_id END = policy.facility_id
+                AND entry.status = 'waiting'
         )
         OR EXISTS (
             SELECT FROM waitlist_waitlistentry AS entry
