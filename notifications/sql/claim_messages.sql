@@ -1,10 +1,9 @@
 -- Claim messages of a channel that are due, for a while: (id). Of those queued for one recipient
 -- about one entry only the first is taken, so that they are sent in order. Something urgent that is
 -- due waits only for what was not tried yet, which is then told at once though it was put off, and
--- for what is being sent: what was tried and not taken comes after it. What would be worth nothing
--- in its turn, since something before it was put off for too long, waits only for what is being
--- sent. Of what is due, or is being sent, about one appointment the first is taken, too; what was
--- put off keeps no later news of it.
+-- for what is being sent: what was tried and not taken comes after it. Nothing waits for what was
+-- put off until it would be worth nothing itself. Of what is due, or is being sent, about one
+-- appointment the first is taken, too; what was put off keeps no later news of it.
 -- Locks the messages, skipping locked ones.
 WITH free AS (
     SELECT message.id, message.next_attempt_at
@@ -26,17 +25,7 @@ WITH free AS (
                     earlier.claimed_until > %(now)s
                     OR CASE
                         WHEN message.kind = ANY(%(urgent)s) THEN earlier.attempts = 0
-                        ELSE NOT EXISTS (
-                            SELECT
-                            FROM notifications_message AS late
-                            WHERE late.status = 'queued'
-                                AND late.entry_id = message.entry_id
-                                AND late.channel = message.channel
-                                AND late.seq <= earlier.seq
-                                AND late.patient_id IS NOT DISTINCT FROM message.patient_id
-                                AND late.user_id IS NOT DISTINCT FROM message.user_id
-                                AND late.next_attempt_at >= message.deadline
-                        )
+                        ELSE coalesce(earlier.next_attempt_at < message.deadline, TRUE)
                     END
                 )
         )

@@ -13,7 +13,7 @@ from tests.notifications.mailbox import Mailbox
 from tests.notifications.told import relayed
 from tests.waitlist import worlds
 from tests.waitlist.worlds import DAY, HOUR, MINUTE, NOW, STAFF, World
-from waitlist import entries, holds, invites
+from waitlist import entries, invites
 from waitlist.models import WaitlistEntry
 
 pytestmark = pytest.mark.django_db
@@ -117,12 +117,6 @@ def _offered(clinic: World) -> WaitlistEntry:
     return clinic.offer(slot=clinic.slot(at=NOW + 3 * DAY), now=NIGHT).entry
 
 
-def _offered_by_mistake(clinic: World) -> WaitlistEntry:
-    hold = clinic.offer(slot=clinic.slot(at=NOW + 3 * DAY), now=NIGHT)
-    holds.take_back(hold_id=hold.pk, reason="offered_by_mistake", actor=STAFF, now=NIGHT)
-    return hold.entry
-
-
 def _promote(clinic: World, entry: WaitlistEntry, *, at: datetime) -> None:
     """Let staff book somebody at six in the morning."""
     early = MORNING - 2 * HOUR
@@ -130,7 +124,7 @@ def _promote(clinic: World, entry: WaitlistEntry, *, at: datetime) -> None:
     relayed(now=early)
 
 
-@pytest.mark.parametrize("told", [_joined, _offered, _offered_by_mistake])
+@pytest.mark.parametrize("told", [_joined, _offered])
 def test_who_is_booked_before_the_morning_is_told_before_what_waits_for_it(
     clinic: World, mailbox: Mailbox, told: Callable[[World], WaitlistEntry]
 ) -> None:
