@@ -198,8 +198,8 @@ class Patient(Versioned):
             models.Index(
                 fields=["tenant", "created_at", "id"], name="patient_age", include=["erased_at"]
             ),
-            # The search for a part of one of these, as it is written: in capitals. One without three
-            # letters or digits in a row is for the start, or after a space: a trigram, too.
+            # The search for a part of one of these, as it is written: in capitals. One without
+            # three letters or digits in a row is for the start, or after a space: a trigram, too.
             GinIndex(
                 *(
                     OpClass(Upper(column), name="gin_trgm_ops")

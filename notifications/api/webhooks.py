@@ -207,7 +207,7 @@ class RetryView(ApiView, GenericAPIView[Any]):
 
     @extend_schema(request=None, responses=DeliverySerializer)
     def post(self, request: Request, id: UUID) -> Response:
-        """Let a delivery that failed, or that waits to be tried again, be tried with the next sweep.
+        """Let a delivery that failed, or waits to be tried again, be tried with the next sweep.
 
         That is within a minute, and in its place: after what is due before it, if that is taken.
         Its endpoint rests no longer. One that is switched off is told nothing before it is on.
