@@ -287,6 +287,7 @@ class EventAdmin(InTenant, Admin):
     """What happened, in the order in which it was written. Nobody changes it."""
 
     list_display = ("at", "kind", "about", "change", "slot", "entry", "actor")
+    asked_by = ("subject_id", "entry_id")
     list_filter = (KindFilter, ("at", DayFilter))
     ids = ("pk", "subject_id", "entry_id")
     readonly_fields = ("about", "change", "actor", "entry", "hold", "slot", "facility", "provider")

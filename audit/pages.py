@@ -13,6 +13,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.models import ADDITION, CHANGE, LogEntry
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.core.paginator import Paginator
@@ -192,6 +193,8 @@ class Admin(Guarded, ModelAdmin):  # type: ignore[misc]
     links: tuple[Column, ...] = ()
     #: Columns in which a search for an id looks.
     ids: tuple[str, ...] = ("pk",)
+    #: Columns by which links of other pages narrow the list, besides its filters.
+    asked_by: tuple[str, ...] = ()
     #: What events call such a row, and their column by which its history is found in them.
     subject = ""
     history_by = ""
@@ -208,6 +211,23 @@ class Admin(Guarded, ModelAdmin):  # type: ignore[misc]
         for column in self.ids:
             found |= Q(**{column: id})
         return queryset.filter(found), False
+
+    def lookup_allowed(self, lookup: str, value: Any, request: Any = None) -> bool:
+        """Let a list be narrowed by its filters and its links, else lead back to it.
+
+        Django lets any column through and any relation to the row, of which the page shows nothing:
+        to ask whether there are rows behind it tells of another tenant's.
+        """
+        names = set(self.asked_by)
+        for given in self.get_list_filter(request):
+            if not isinstance(given, (str, tuple)):
+                names.add(given.parameter_name)
+            else:
+                name = given if isinstance(given, str) else given[0]
+                names |= {name, f"{name}_from", f"{name}_to"}
+        if not any(lookup == name or lookup.startswith(f"{name}__") for name in names):
+            raise IncorrectLookupParameters
+        return bool(super().lookup_allowed(lookup, value, request))
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return CappedList

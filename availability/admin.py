@@ -75,6 +75,7 @@ class RfpVenueAdmin(TenantAdmin):
     list_display = (
         link(field="rfp"), link(field="facility"), TARGET_STATUS, "response", "responded_at",
     )  # fmt: skip
+    asked_by = ("rfp",)
     list_filter = ("status", "response")
     list_select_related = ("rfp", "facility")
     search_fields = ("rfp__title", "facility__name")

@@ -133,6 +133,7 @@ class WebhookDeliveryAdmin(TenantAdmin):
         "created_at", "kind", label(colours=COLOURS), "attempts", "response_status", "reason",
         "next_attempt_at", link(field="endpoint"),
     )  # fmt: skip
+    asked_by = ("endpoint",)
     list_filter = ("status", KindFilter)
     list_select_related = ("endpoint",)
     ids = ("pk", "event_id")

@@ -51,6 +51,7 @@ class SlotAdmin(TenantAdmin):
         period(), SLOT_STATUS, link(field="provider"), link(field="facility"),
         link(field="service"), moment(field="reserved_until"),
     )  # fmt: skip
+    asked_by = ("rule",)
     list_filter = ("status", FACILITY, PROVIDER, SERVICE, ("period", DayFilter))
     list_select_related = ("facility", "provider", "service")
     search_fields = ("facility__name", "provider__name")
@@ -111,6 +112,7 @@ class AppointmentAdmin(TenantAdmin):
         period(), APPOINTMENT_STATUS, link(field="patient"), link(field="provider"),
         link(field="facility"), link(field="service"), "source",
     )  # fmt: skip
+    asked_by = ("slot", "patient")
     list_filter = ("status", "source", FACILITY, PROVIDER, SERVICE, ("period", DayFilter))
     list_select_related = ("facility", "provider", "service", "patient")
     search_fields = ("patient__name", "patient__email", "patient__phone")

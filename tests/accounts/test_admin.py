@@ -1,5 +1,8 @@
 """The pages of every table, and of people."""
 
+import html
+import re
+
 import pytest
 from django.apps import apps
 from django.contrib.staticfiles import finders
@@ -37,7 +40,7 @@ from scheduling.models import (
 from tests import factories
 from tests.accounts.pages import act, send, url
 from tests.accounts.seeds import MODELS, OWN, Seed, grow, plant
-from waitlist.models import CircuitBreaker, Hold, Uncounted, WaitlistEntry
+from waitlist.models import CircuitBreaker, Hold, Queue, Uncounted, WaitlistEntry
 
 pytestmark = pytest.mark.django_db
 
@@ -102,6 +105,47 @@ def test_pages(client: Client, seed: Seed, superuser: User, who: str) -> None:
         assert client.get(url(model, "change", row.pk)).status_code == seen, model
         assert client.get(url(model, "history", row.pk)).status_code in {seen, 302}, model
         assert client.get(url(model, "delete", row.pk)).status_code == 403, model
+
+
+def test_no_list_tells_whether_there_are_rows_behind_it(client: Client, seed: Seed) -> None:
+    """They may be another tenant's: who waits for a venue is not its owner's to know."""
+    client.force_login(seed.admin)
+    asked = 0
+    for model in set(MODELS) - OPERATED:
+        for relation in model._meta.related_objects:
+            name = relation.field.related_query_name()
+            for lookup in (f"{name}__isnull", f"{name}__pk__gte", name):
+                response = client.get(url(model, "changelist", **{lookup: "False"}))
+                assert response.status_code == 302, (model, lookup)
+                assert response.headers["Location"].endswith("?e=1")
+                asked += 1
+    assert asked > 50
+
+
+@pytest.mark.parametrize("column", ["revision", "supply_revision", "version", "updated_at__gt"])
+def test_no_list_is_narrowed_by_what_it_does_not_show(
+    client: Client, seed: Seed, column: str
+) -> None:
+    client.force_login(seed.admin)
+    assert client.get(url(Queue, "changelist", **{column: "1"})).status_code == 302
+
+
+def test_links_to_lists_are_followed(client: Client, seed: Seed, superuser: User) -> None:
+    """Each narrows its list, and none leads back to the whole of it."""
+    client.force_login(superuser)
+    links: set[str] = set()
+    for model in MODELS:
+        row = model._default_manager.first()
+        assert row is not None
+        page = client.get(url(model, "change", row.pk)).content.decode()
+        links |= {
+            html.unescape(link) for link in re.findall(r'href="(/admin/[a-z_/]+/\?[^"]+)"', page)
+        }
+        history = client.get(url(model, "history", row.pk))
+        links |= {history.headers["Location"]} if history.status_code == 302 else set()
+    assert len(links) > 20
+    for link in links:
+        assert client.get(link).status_code == 200, link
 
 
 def test_beat_schedule_is_for_superusers(client: Client, seed: Seed, superuser: User) -> None:

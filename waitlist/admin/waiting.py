@@ -56,6 +56,7 @@ class WaitlistEntryAdmin(TenantAdmin):
         link(field="provider"), link(field="service"), "urgency", "offers_passed",
         moment(field="expires_at"),
     )  # fmt: skip
+    asked_by = ("patient", "appointment")
     list_filter = (
         "status", ("urgency", LevelFilter), "any_facility", FACILITY, PROVIDER, SERVICE,
         ("joined_at", DayFilter),
@@ -190,6 +191,7 @@ class HoldAdmin(TenantAdmin):
         moment(field="offered_at"), HOLD_STATUS, link(field="entry"), link(field="patient"),
         link(field="facility"), link(field="slot"), "source", "score", moment(field="expires_at"),
     )  # fmt: skip
+    asked_by = ("entry", "patient", "slot")
     list_filter = ("status", "source", FACILITY, ("offered_at", DayFilter))
     list_select_related = ("entry", "patient", "facility", "slot")
     search_fields = ("patient__name", "patient__email", "patient__phone")
