@@ -161,7 +161,10 @@ def _offer(*, slot: Slot, entry_id: UUID | None, actor: Actor, now: datetime) ->
     if not chosen and entry_id is None:
         raise NobodyFits(f"Nobody waits for slot {slot.pk}.", field="slot")
     if not chosen:
-        raise DoesNotFit(f"Entry {entry_id} does not fit slot {slot.pk}.", field="entry")
+        raise DoesNotFit(
+            f"Entry {entry_id} does not fit slot {slot.pk}; the explanations say by which rules.",
+            field="entry",
+        )
     made = fill.write(
         offers=chosen, policy=policy, start=start, source=Hold.Source.STAFF, actor=actor, now=now
     )

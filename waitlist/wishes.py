@@ -102,7 +102,7 @@ def _check_wishes(*, entry: WaitlistEntry, tenant_id: UUID) -> None:
     )
     _check_metadata(entry=entry)
     if entry.earliest and entry.latest and entry.latest <= entry.earliest:
-        raise ValidationError({"latest": "The latest time is after the earliest."})
+        raise ValidationError({"latest": "The latest time must be after the earliest."})
     if entry.provider_required and entry.provider_id is None:
         raise ValidationError({"provider_required": "Say which provider."})
     if entry.service_id is not None:
