@@ -209,7 +209,7 @@ def _few(subjects: Collection[UUID]) -> frozenset[UUID] | None:
 
 def _send(*, message: "_Send") -> None:
     for _, waiting, *_ in connection.run_on_commit:
-        if isinstance(waiting, _Send) and waiting.tells(message):
+        if isinstance(waiting, _Send) and waiting.takes_on(message):
             return
     transaction.on_commit(message)
 
@@ -220,7 +220,7 @@ class _Send:
     arg: str | None = None
     subjects: frozenset[UUID] | None = None  # None for all
 
-    def tells(self, other: "_Send") -> bool:
+    def takes_on(self, other: "_Send") -> bool:
         """Take on what another message would tell, if it is to the same task and about the same."""
         if (self.task, self.arg) != (other.task, other.arg):
             return False
