@@ -659,6 +659,7 @@ class Hold(TenantRow):
             models.Index(fields=["tenant", "id"], name="hold_tenant"),
             models.Index(fields=["slot"], name="hold_slot"),
             models.Index(fields=["entry"], name="hold_entry"),
+            models.Index(fields=["patient"], name="hold_patient"),
         ]
 
     def __str__(self) -> str:

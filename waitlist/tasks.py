@@ -10,7 +10,7 @@ from scheduling import blocks
 from waitlist import breakers, cascades, entries, fill, holds, metrics, nudges, queues, ranking
 from waitlist.models import ACTIVE, WaitlistEntry
 
-LIMIT = 300  # of one transaction, whose locks are so held for less than 200 ms
+LIMIT = 200  # of one transaction, whose locks are so held for less than 200 ms
 CHUNK = 50  # facilities that one task fills
 
 log = structlog.get_logger(__name__)

@@ -22,6 +22,7 @@ WHERE slot.facility_id = %(facility)s
         WHERE claim.provider_id = slot.provider_id
             AND claim.period && slot.period
             AND claim.status IN ('reserved', 'held', 'booked')
+        OFFSET 0  -- one probe for each slot, and never all claims at once
     )
     AND NOT EXISTS (
         SELECT FROM waitlist_fruitless AS fruitless
