@@ -4,6 +4,7 @@ import pytest
 from django.conf import LazySettings
 from django.core.cache import cache
 
+from audit import clock
 from tests.notifications import mailbox as mailboxes
 from tests.notifications import stub
 from tests.notifications.mailbox import Mailbox
@@ -22,6 +23,12 @@ def mailbox(settings: LazySettings) -> Iterator[Mailbox]:
     """A server that takes mail."""
     with mailboxes.opened(settings) as opened:
         yield opened
+
+
+@pytest.fixture
+def by_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the tasks read a clock at which it is nobody's quiet hours."""
+    monkeypatch.setattr(clock, "now", lambda: worlds.NOW)
 
 
 @pytest.fixture(autouse=True)
